@@ -35,7 +35,7 @@ func TestEvidenceSaysHowMuchTheDatabaseHas(t *testing.T) {
 }
 
 // TestOtherDatabaseNeverPasses checks that an image is denied if the database has too few
-// advisories for its distribution, even if unmatched packages only warn.
+// advisories for the image's distribution, even if the policy only warns about unmatched packages.
 func TestOtherDatabaseNeverPasses(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(clean))
@@ -55,9 +55,9 @@ func TestOtherDatabaseNeverPasses(t *testing.T) {
 	}
 }
 
-// TestTypeOfOwnedPackagesIsNotCounted checks that advisories are not counted for the type of a
-// package that the distribution owns. The distribution's advisories cover such a package, so a
-// minimum count for its type would deny the image without a reason.
+// TestTypeOfOwnedPackagesIsNotCounted checks that advisories are not counted for a package type if
+// the distribution owns all its packages. The distribution's advisories cover such packages, so a
+// minimum count for their type would deny the image without a reason.
 func TestTypeOfOwnedPackagesIsNotCounted(t *testing.T) {
 	h := newTester(t)
 	spec := owning(lab.File{Path: "usr/share/nodejs/a/package.json", Content: `{"name":"a","version":"1.0.0"}`})

@@ -12,22 +12,22 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Approval is the proof that an image may be promoted. The image passed, or every policy allowed an
-// override of its denial; see [Approval.Override]. Only this package creates an Approval, from a
+// Approval is the proof that an image may be promoted: the image passed, or every policy allowed an
+// override of its denial (see [Approval.Override]). Only this package creates an Approval, from a
 // decision. The zero value is not valid and cannot be promoted.
 type Approval struct {
 	result   *Result
 	override *policy.Override
 	policies policy.Set
 	tool     Tool
-	// digests are the digests of the image and its platforms, recorded when they were evaluated. A
-	// caller can change the values that the accessors return. [Approval.Confirm] compares those
-	// values with digests.
+	// digests are the digests of the image and its platforms, recorded when the image was
+	// evaluated. A caller can change the values that the accessors return. [Approval.Confirm]
+	// compares those values with digests.
 	digests []v1.Hash
 }
 
-// approve sets r.basis, and sets r.Approval if the image passed. If the check was made as of a
-// later time, approve sets neither.
+// approve sets r.basis, and sets r.Approval if the image passed. If the policies were evaluated for
+// a later time (Options.At), approve sets neither.
 func (r *Result) approve(opts Options) {
 	if len(r.Image.Platforms) == 0 || !opts.At.IsZero() {
 		return
@@ -41,12 +41,12 @@ func (r *Result) approve(opts Options) {
 // Override returns an Approval for a denied image if every policy currently allows the override o.
 // The Decision stays a denial, and everything that uses the Approval must say so.
 //
-// It is an error if the image passed, if the check was made as of a later time, or if a policy does
-// not allow o. Override does not verify the approver that o names.
+// Override returns an error if the image passed, if the policies were evaluated for a later time,
+// or if a policy does not allow o. Override does not verify the approver that o names.
 func (r *Result) Override(o policy.Override) (*Approval, error) {
 	switch {
 	case r.basis == nil:
-		return nil, errors.New("cannot override the decision: the check was made as of a later time")
+		return nil, errors.New("cannot override the decision: the policies were evaluated for a later time")
 	case r.Approval != nil:
 		return nil, errors.New("cannot override the decision: the image passed")
 	}
@@ -66,12 +66,12 @@ func newApproval(opts Options, r *Result) *Approval {
 	return a
 }
 
-// Confirm computes the digests of everything that would be promoted. It returns an error if one of
-// them differs from the digest that was evaluated.
+// Confirm computes the digests of everything that would be promoted. It returns an error if a
+// digest differs from the one that was evaluated.
 func (a *Approval) Confirm() error {
 	img := a.result.Image
 	if len(a.digests) != len(img.Platforms)+1 || len(a.result.SBOMs) != len(img.Platforms) || len(a.result.Input.Platforms) != len(img.Platforms) {
-		return errors.New("the approval is for a different number of platforms")
+		return errors.New("the approval covers a different number of platforms than the image has")
 	}
 	check := func(what string, want v1.Hash, raw []byte, also ...string) error {
 		got, _, err := v1.SHA256(bytes.NewReader(raw))

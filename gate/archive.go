@@ -41,8 +41,8 @@ type archive struct {
 }
 
 // openArchive opens an archive that is plain or compressed with gzip, bzip2, xz or zstd. docker
-// load, podman and skopeo accept the same formats. It detects the format from the content, not from
-// the file name.
+// load, podman and skopeo accept the same formats. openArchive detects the format from the content
+// of the file, not from its name.
 func openArchive(ctx context.Context, file string) (*archive, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -73,7 +73,7 @@ func (a *archive) Close() error {
 	return a.file.Close()
 }
 
-// cancelable is a reader that returns an error after the context has ended.
+// cancelable is a reader that returns an error after its context has ended.
 type cancelable struct {
 	ctx context.Context
 	r   io.Reader
@@ -123,7 +123,7 @@ func unpackArchive(ctx context.Context, store *layers.Store, file string) (_ str
 	}
 }
 
-// openDockerArchive opens one image of an archive that "docker save" wrote. If the archive is
+// openDockerArchive opens one image in an archive that "docker save" wrote. If the archive is
 // compressed, openDockerArchive first decompresses it into a folder of this run, because
 // go-containerregistry reads the layers in any order.
 func openDockerArchive(ctx context.Context, store *layers.Store, src Source) (v1.Image, error) {
@@ -141,8 +141,8 @@ func openDockerArchive(ctx context.Context, store *layers.Store, src Source) (v1
 	return tarball.ImageFromPath(file, tag)
 }
 
-// plainArchive returns the path of a decompressed archive. This is the file itself, or a copy if
-// the file is compressed or is not a regular file and so can be read only once.
+// plainArchive returns the path of a decompressed archive: the file itself, or a copy. A copy is
+// needed if the file is compressed, or if it is not a regular file and so can be read only once.
 func plainArchive(ctx context.Context, store *layers.Store, file string) (_ string, err error) {
 	in, err := openArchive(ctx, file)
 	if err != nil {
@@ -171,11 +171,11 @@ func plainArchive(ctx context.Context, store *layers.Store, file string) (_ stri
 // four members for each layer.
 const maxMembers = 1 << 16
 
-// savedList is the member that lists the images of an archive that "docker save" wrote.
+// savedList is the name of the file that lists the images in an archive of "docker save".
 const savedList = "manifest.json"
 
-// checkSaved limits the data that go-containerregistry reads into memory: the list of images and
-// their configs.
+// checkSaved limits the data that go-containerregistry reads into memory from an archive of "docker
+// save": the list of images and their configs.
 func checkSaved(file string) (err error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -194,7 +194,7 @@ func checkSaved(file string) (err error) {
 		}
 		member := path.Clean(h.Name)
 		if _, ok := members[member]; ok {
-			continue // go-containerregistry uses the first of two members with one name
+			continue // If two members have the same name, go-containerregistry uses the first one.
 		}
 		if len(members) == maxMembers {
 			return refuse("the archive has more than %d members", maxMembers)

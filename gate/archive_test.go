@@ -150,9 +150,9 @@ func TestDecompressedArchiveDoesNotFillTheDisk(t *testing.T) {
 	}
 }
 
-// TestArchiveDoesNotFillTheMemory checks that checkSaved refuses a large list of images, a large
-// config, and links in their place. go-containerregistry reads the list and the configs into
-// memory.
+// TestArchiveDoesNotFillTheMemory checks that checkSaved refuses archives with a large list of
+// images, with a large config, or with links in place of these files. go-containerregistry reads
+// the list and the configs into memory.
 func TestArchiveDoesNotFillTheMemory(t *testing.T) {
 	list := `[{"Config":"c.json","Layers":[]}]`
 	for name, members := range map[string][]tar.Header{

@@ -37,7 +37,7 @@ func isSignedStatement(t types.MediaType) bool {
 // digest.
 func readAttachment(ctx context.Context, store *layers.Store, r *root, d v1.Descriptor, images []v1.Descriptor) (Attachment, error) {
 	if d.Platform == nil || d.Platform.OS != "unknown" || d.Platform.Architecture != "unknown" {
-		return Attachment{}, refuse("invalid platform %s: an attestation must not name a platform", d.Platform)
+		return Attachment{}, refuse("the attestation has the platform %s, but an attestation must not name a platform", d.Platform)
 	}
 	subject := d.Annotations[attachmentSubject]
 	if !slices.ContainsFunc(images, func(i v1.Descriptor) bool { return i.Digest.String() == subject }) {
@@ -60,7 +60,7 @@ func readAttachment(ctx context.Context, store *layers.Store, r *root, d v1.Desc
 	a := Attachment{Descriptor: d, Manifest: raw}
 	for _, l := range m.Layers {
 		if l.MediaType != inTotoLayer && !isSignedStatement(l.MediaType) {
-			return Attachment{}, refuse("the manifest has a layer with media type %q, not only statements", l.MediaType)
+			return Attachment{}, refuse("the manifest has a layer with media type %q: every layer must be a statement", l.MediaType)
 		}
 	}
 	for i, b := range append([]v1.Descriptor{m.Config}, m.Layers...) {
@@ -85,8 +85,8 @@ func readAttachment(ctx context.Context, store *layers.Store, r *root, d v1.Desc
 // writes at most 80 MiB.
 const maxStatement = 128 << 20
 
-// child reads and parses the manifest of a child of the index that is not an image. It is an error
-// if the content does not have the digest and the size of the descriptor.
+// child reads and parses the manifest of a child of the index: an attestation or a SOCI index. It
+// is an error if the content does not have the digest and the size in the descriptor.
 func (r *root) child(d v1.Descriptor) ([]byte, *v1.Manifest, error) {
 	raw, err := r.manifest(d)
 	if err != nil {
@@ -127,9 +127,9 @@ func readAttached(ctx context.Context, store *layers.Store, r *root, d v1.Descri
 	return blob, content, err
 }
 
-// checkAttachedConfig checks that the config is one that buildx writes. It must be an empty
-// document or the config of an image. In the second case it must have no platform and no container
-// settings, and its layers must be the statements.
+// checkAttachedConfig checks that the config of an attestation manifest is one that buildx writes.
+// It must be an empty document or the config of an image. In the second case it must have no
+// platform and no container settings, and its layers must be the statements.
 func checkAttachedConfig(m *v1.Manifest, raw []byte) error {
 	if m.Config.MediaType == emptyConfig {
 		if string(raw) != "{}" {
@@ -141,7 +141,7 @@ func checkAttachedConfig(m *v1.Manifest, raw []byte) error {
 	if err != nil {
 		return refuse("parsing the config: %v", err)
 	}
-	// Docker's signer leaves the OS and the architecture empty.
+	// Accept an empty OS and architecture, because Docker's signer writes no platform.
 	if config.OS+config.Architecture != "" && (config.OS != "unknown" || config.Architecture != "unknown") {
 		return refuse("the config has OS %q and architecture %q: an attestation must not name a platform", config.OS, config.Architecture)
 	}
@@ -161,7 +161,7 @@ func checkAttachedConfig(m *v1.Manifest, raw []byte) error {
 // build.
 func checkStatement(kind types.MediaType, raw []byte, subject string) error {
 	if layers.LooksPacked(raw) {
-		return refuse("the content is an archive, not a statement")
+		return refuse("the content of the blob is an archive, not a statement")
 	}
 	if isSignedStatement(kind) {
 		var envelope struct {
@@ -170,7 +170,7 @@ func checkStatement(kind types.MediaType, raw []byte, subject string) error {
 			Signatures  json.RawMessage `json:"signatures"`
 		}
 		if err := layers.DecodeStatement(raw, &envelope); err != nil {
-			return refuse("parsing the content as a signed statement: %v", err)
+			return refuse("parsing the content of the blob as a signed statement: %v", err)
 		}
 		if envelope.PayloadType != string(inTotoLayer) {
 			return refuse("the signed payload has type %q, so it is not a statement", envelope.PayloadType)
@@ -186,10 +186,10 @@ func checkStatement(kind types.MediaType, raw []byte, subject string) error {
 		} `json:"subject"`
 	}
 	if err := layers.DecodeStatement(raw, &s); err != nil {
-		return refuse("parsing the content as an in-toto statement: %v", err)
+		return refuse("parsing the content of the blob as an in-toto statement: %v", err)
 	}
 	if !strings.HasPrefix(s.Type, "https://in-toto.io/Statement/v") || s.PredicateType == "" {
-		return refuse("the content has type %q and predicate type %q, so it is not an in-toto statement", s.Type, s.PredicateType)
+		return refuse("the content of the blob has type %q and predicate type %q, so it is not an in-toto statement", s.Type, s.PredicateType)
 	}
 	about := len(s.Subject) == 0
 	for _, one := range s.Subject {

@@ -22,7 +22,7 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// attached is an attestation manifest made by a test.
+// attached is an attestation manifest for a test.
 type attached struct {
 	manifest v1.Manifest
 	config   string
@@ -45,7 +45,7 @@ func (a *attached) LayerByDigest(h v1.Hash) (partial.CompressedLayer, error) {
 }
 
 func digestOf(s string) v1.Hash {
-	h, _, _ := v1.SHA256(strings.NewReader(s)) // reading a string never fails
+	h, _, _ := v1.SHA256(strings.NewReader(s)) // Reading a string never fails.
 	return h
 }
 
@@ -108,7 +108,7 @@ func polyglot(t *testing.T, subject v1.Hash) string {
 	return string(block) + text[512:]
 }
 
-// packed returns an archive as a compressed layer.
+// packed returns an archive as gzip-compressed bytes.
 func packed(t *testing.T, archive []byte) string {
 	t.Helper()
 	var buf bytes.Buffer
@@ -143,7 +143,7 @@ func TestAttestationThatIsNotWhatBuildxWritesIsRefused(t *testing.T) {
 		configType types.MediaType
 		config     string
 		blob       string
-		want       string // part of the error; empty for no error
+		want       string // a part of the error; empty if no error is expected
 	}{
 		"as buildx writes it":               {types.OCIConfigJSON, config("unknown", "", id(good)), good, ""},
 		"config without settings":           {types.OCIConfigJSON, `{"architecture":"unknown","os":"unknown","rootfs":{"type":"layers","diff_ids":[]}}`, good, ""},

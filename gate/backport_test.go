@@ -23,8 +23,8 @@ const babelAdvisory = `{
 }`
 
 // TestVulnerabilityThatTheDistributionFixedDoesNotDeny checks that an image is not denied for a
-// file whose package the distribution has fixed: grype drops the finding. Any other finding about
-// the file denies the image.
+// vulnerability that the distribution fixed in the package that owns the vulnerable file: grype
+// drops this finding. Any other finding about the file denies the image.
 func TestVulnerabilityThatTheDistributionFixedDoesNotDeny(t *testing.T) {
 	db := databaseOf(t, func(records string) error {
 		return os.WriteFile(filepath.Join(records, "debian", "results", "debian-12", "babel.json"), []byte(babelAdvisory), 0o600)

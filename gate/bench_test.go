@@ -39,7 +39,7 @@ func BenchmarkCheck(b *testing.B) {
 	}
 	src := h.source(ref)
 	took := &stageTimes{}
-	gunzip := strings.Fields(os.Getenv("IMAGEGATE_BENCH_GUNZIP")) // such as "/usr/bin/igzip -dc"
+	gunzip := strings.Fields(os.Getenv("IMAGEGATE_BENCH_GUNZIP")) // such as "/usr/bin/igzip -dc"; empty means the gzip library
 	g := h.gate(blockCritical, func(o *Options) { o.Progress, o.Gunzip = took, gunzip })
 	before := cpuTime()
 	packages := 0

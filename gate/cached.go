@@ -15,12 +15,12 @@ func (g *Gate) loadCached(digest v1.Hash) *SBOM {
 	}
 	s, err := catalog.Decode(data, digest)
 	if err != nil {
-		return nil // an entry in an older format: catalog again
+		return nil // The entry has an older format, so catalog the image again.
 	}
 	return s
 }
 
-// storeCached stores an SBOM in the cache. A write failure is ignored: it costs time, never
+// storeCached stores an SBOM in the cache. It ignores a write failure, which costs time but never
 // correctness.
 func (g *Gate) storeCached(s *SBOM) {
 	if g.opts.Cache == nil {

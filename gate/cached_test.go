@@ -153,7 +153,7 @@ func TestCachedPlatformsAreNotFetched(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, l := range ls { // do not count a layer that both images have: it was read for the second image
+	for _, l := range ls { // Do not count a layer that both images have. It was read for the second image.
 		digest, err := l.Digest()
 		if err != nil {
 			t.Fatal(err)

@@ -15,8 +15,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// canaries are credentials by the place in an image where the test puts them. The strings are split
-// so that secret scanners do not report this file.
+// canaries are fake credentials. The keys say where in an image the test puts them. The strings are
+// split so that secret scanners do not report this file.
 var canaries = map[string]string{
 	"label of a known kind":   "ghp_" + "LABELabcdefghijklmnopqrstuvwxyz0123456",
 	"label by its name":       "hunter2-label",
@@ -145,7 +145,8 @@ func TestOrdinaryLabelsAreNotHidden(t *testing.T) {
 	}
 }
 
-// containsSecret searches for a credential, plain and in base64 at each of the three offsets.
+// containsSecret searches data for a credential, plain and in base64 at each of the three byte
+// offsets.
 func containsSecret(data []byte, secret string) bool {
 	if bytes.Contains(data, []byte(secret)) {
 		return true

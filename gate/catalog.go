@@ -14,8 +14,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// CatalogedImage has all data about an image that matching and deciding need, so that they need no
-// layers.
+// CatalogedImage has all data about an image that the match and decide steps need. These steps do
+// not read layers.
 type CatalogedImage struct {
 	Image     evidence.Image
 	Platforms []CatalogedPlatform
@@ -28,7 +28,7 @@ type CatalogedPlatform struct {
 	Platform evidence.Platform
 	SBOM     *SBOM
 
-	cached bool // the SBOM came from the cache, with its documents
+	cached bool // true if the SBOM came from the cache, with its documents
 }
 
 // sboms returns the SBOM of each platform.
@@ -40,8 +40,8 @@ func (c *CatalogedImage) sboms() []*SBOM {
 	return out
 }
 
-// catalog lists the packages of every platform. It loads SBOMs from the cache if they are there,
-// and fetches only the layers of the other platforms. hits is the number of SBOMs from the cache.
+// catalog lists the packages of every platform. It loads SBOMs from the cache if possible, and
+// fetches layers only for the other platforms. hits is the number of SBOMs from the cache.
 func (g *Gate) catalog(ctx context.Context, store *layers.Store, archives *filesystem.Archives, img *Image) (_ *CatalogedImage, hits int, err error) {
 	c := &CatalogedImage{Image: evidence.Image{Reference: img.Source.String(), Repository: img.Source.Repository(),
 		Digest: img.Digest.String(), MediaType: string(img.MediaType), LazyIndexes: img.lazyIndexes()}}
@@ -94,7 +94,7 @@ func (g *Gate) describe(p *Platform) (evidence.Platform, error) {
 	return out, err
 }
 
-// fetch reads every layer of the images. It reads a layer that several images share once.
+// fetch reads every layer of the images. A layer that several images share is read once.
 func (g *Gate) fetch(ctx context.Context, store *layers.Store, img *Image, images []v1.Image) error {
 	ctx, done := g.opts.Progress.Start(ctx, Step{Image: img.Source.String(), Stage: Pull, Subject: img.Digest.String()})
 	err := store.Fetch(ctx, images...)
@@ -130,8 +130,8 @@ func (g *Gate) generate(ctx context.Context, store *layers.Store, a *filesystem.
 	return sbom, nil
 }
 
-// generateIn generates the SBOM of one platform. Archives in the image are unpacked in a folder of
-// this check, if Options.UnpackIn is set.
+// generateIn generates the SBOM of one platform. If Options.UnpackIn is set, archives in the image
+// are unpacked in a folder of this check.
 func (g *Gate) generateIn(ctx context.Context, store *layers.Store, a *filesystem.Archives, p *Platform) (_ *SBOM, err error) {
 	if g.opts.UnpackIn == nil {
 		return g.cataloger.Generate(ctx, a, p.Image, p.Digest)
@@ -146,9 +146,9 @@ func (g *Gate) generateIn(ctx context.Context, store *layers.Store, a *filesyste
 	}
 	watched, stop := store.Watch(ctx, dir)
 	s, err := g.cataloger.Generate(watched, a, p.Image, p.Digest)
-	// If the image exceeded a limit, the watch canceled the cataloger, and only the error of the
-	// watch states the cause. It also replaces a nil error, because catalogers skip an archive that
-	// they cannot unpack.
+	// If the image exceeded a limit, Watch canceled the cataloger, and only the error of stop
+	// states the cause. This error also replaces a nil error, because catalogers skip an archive
+	// that they cannot unpack.
 	if exceeded := stop(); exceeded != nil {
 		err = exceeded
 	}

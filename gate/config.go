@@ -37,7 +37,7 @@ func configOf(s *secrets.Detector, c *v1.ConfigFile) (*evidence.ImageConfig, err
 	}
 	for _, e := range c.Config.Env {
 		name, _, _ := strings.Cut(e, "=")
-		out.Env = append(out.Env, s.Public(name)) // an entry without "=" may be any text, even a secret
+		out.Env = append(out.Env, s.Public(name)) // An entry without "=" may be any text, even a secret.
 	}
 	return out, nil
 }
@@ -65,11 +65,11 @@ func layersOf(img v1.Image) (layers []evidence.Layer, size int64, err error) {
 	return layers, size, nil
 }
 
-// baseLayers returns how many of an image's layers come from its base image, or 0 if its history
-// does not show that. Most base images end with CMD or ENTRYPOINT, which makes no layer. So the base
-// image ends with the last such entry that a layer follows.
+// baseLayers returns how many layers of an image come from its base image, or 0 if the image's
+// history does not show that. Most base images end with CMD or ENTRYPOINT, which makes no layer. So
+// the base image ends with the last such history entry that a layer follows.
 func baseLayers(history []v1.History, layers int) int {
-	made, base := 0, 0 // layers so far, and when the last CMD or ENTRYPOINT was seen
+	made, base := 0, 0 // base is the number of layers up to the last CMD or ENTRYPOINT that a layer follows
 	end := 0
 	for _, h := range history {
 		if !h.EmptyLayer {
@@ -77,7 +77,7 @@ func baseLayers(history []v1.History, layers int) int {
 			base = end
 			continue
 		}
-		// Docker's older builder writes "/bin/sh -c #(nop)  CMD ...", BuildKit "CMD ...".
+		// Docker's classic builder writes "/bin/sh -c #(nop)  CMD ...", BuildKit writes "CMD ...".
 		_, command, found := strings.Cut(h.CreatedBy, "#(nop)")
 		if !found {
 			command = h.CreatedBy
@@ -87,14 +87,13 @@ func baseLayers(history []v1.History, layers int) int {
 		}
 	}
 	if made != layers {
-		return 0 // the history does not describe these layers
+		return 0 // The history does not describe these layers.
 	}
 	return base
 }
 
-// baseOf returns the base image that the image states, from the annotations of its manifest or else
-// from the labels of its config. It returns nil if neither states one. The statement is not
-// verified.
+// baseOf returns the base image that the image names, in the annotations of its manifest or else in
+// the labels of its config. It returns nil if neither names one. The name is not verified.
 func baseOf(s *secrets.Detector, img v1.Image) (*evidence.Base, error) {
 	m, err := img.Manifest()
 	if err != nil {

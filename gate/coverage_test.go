@@ -13,7 +13,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// databaseOf returns a database of the example records after change has modified them.
+// databaseOf returns a vulnerability database built from the example records, after change has
+// modified a copy of the records.
 func databaseOf(t *testing.T, change func(records string) error) *vulndb.DB {
 	t.Helper()
 	dir := t.TempDir()
@@ -42,7 +43,8 @@ func databaseOf(t *testing.T, change func(records string) error) *vulndb.DB {
 	return db
 }
 
-// databaseWithout returns a database of the example records without some of their folders.
+// databaseWithout returns a vulnerability database built from the example records without some of
+// their folders.
 func databaseWithout(t *testing.T, folders ...string) *vulndb.DB {
 	t.Helper()
 	return databaseOf(t, func(records string) error {
@@ -77,7 +79,7 @@ func TestDatabaseWithoutATypeIsNotClean(t *testing.T) {
 	npm := evidence.Unmatched{Type: "npm", Packages: 1, Reason: evidence.TypeNotInDatabase, Detail: "json-schema"}
 	r := evidence.Unmatched{Type: "R-package", Packages: 1, Reason: evidence.TypeNotInDatabase, Detail: "abc"}
 
-	// R packages are searched by CPE, so the NVD records cover them.
+	// Matchers search for R packages by CPE, so the NVD records cover them.
 	if _, got := unmatched(database, blockCritical); len(got) > 0 {
 		t.Errorf("with all records: %+v", got)
 	}

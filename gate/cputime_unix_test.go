@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// cpuTime returns the CPU time of this process and its children. On a shared machine it is more
-// reliable than the wall clock.
+// cpuTime returns the CPU time of this process and its children. On a machine with other load, it
+// is a better measure than the wall clock.
 func cpuTime() time.Duration {
 	var sum time.Duration
 	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {

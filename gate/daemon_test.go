@@ -12,8 +12,8 @@ import (
 )
 
 // TestDaemonsImageGivesTheSameEvidence checks that an image from a container engine gives the same
-// evidence as the image from a registry. The test has a server for the two required calls of the
-// Docker Engine API, because a real engine cannot run inside a test.
+// evidence as the same image from a registry. A real engine cannot run inside a test, so a test
+// server responds to the two calls of the Docker Engine API.
 func TestDaemonsImageGivesTheSameEvidence(t *testing.T) {
 	h := newTester(t)
 	img := h.image(dirty)

@@ -102,7 +102,7 @@ func TestArchivesInTheImageDoNotFillTheSystemsFolder(t *testing.T) {
 	bomb = zipOf(t, "m.jar", bomb, "n.jar", bomb, manifest, "Manifest-Version: 1.0\n")
 	src := h.push("app:1", layered(t, h.image(clean), archiveOf(t, 0, []member{{name: "opt/x.jar", content: bomb}})))
 	var used string
-	// Make the system's folder read-only, so that writing to it fails at any time.
+	// Make the system's temporary folder read-only, so that any write to it fails.
 	if err := os.Chmod(system, 0o500); err != nil {
 		t.Fatal(err)
 	}

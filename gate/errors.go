@@ -6,7 +6,7 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// InputError means that the user named something that does not exist: a platform that the image
+// InputError means that something that the user named does not exist: a platform that the image
 // does not have, a local path, or a container engine that is not running.
 type InputError struct{ Err error }
 
@@ -19,7 +19,7 @@ func (e *InputError) Unwrap() error { return e.Err }
 // NotRegistry marks the error as one that was not caused by a registry.
 func (e *InputError) NotRegistry() {}
 
-// inputError wraps err in an *InputError if missing is true.
+// inputError wraps err in an *InputError if missing is true. Otherwise it returns err.
 func inputError(missing bool, err error) error {
 	if err == nil || !missing {
 		return err

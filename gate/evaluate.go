@@ -39,7 +39,8 @@ func (g *Gate) Recheck(ctx context.Context, c *CatalogedImage, external External
 	return &e, nil
 }
 
-// checkDatabase returns an error if the database is older than the policies allow for a repository.
+// checkDatabase returns an error if the database is older than the policies allow for the image's
+// repository.
 func (g *Gate) checkDatabase(repository string, now time.Time) error {
 	return vulndb.CheckAge(g.opts.Database.Info(), g.opts.Policies.MaxDatabaseAge(repository), now)
 }
@@ -79,11 +80,11 @@ func (g *Gate) decide(in evidence.Input, started time.Time) Evaluation {
 }
 
 // keptFresh returns the evidence with all times of the database moved forward by the given
-// duration. It models a database that is still updated until then.
+// duration. A check for a later time uses it, because the database would be updated until then.
 func keptFresh(in evidence.Input, by time.Duration) evidence.Input {
 	shift := func(t time.Time) time.Time {
 		if t.IsZero() {
-			return t // an unknown time stays unknown
+			return t // The time is unknown and stays unknown.
 		}
 		return t.Add(by)
 	}
@@ -95,8 +96,8 @@ func keptFresh(in evidence.Input, by time.Duration) evidence.Input {
 	return in
 }
 
-// mergeAdvisories adds the advisory counts of one platform to the counts of the others, without
-// duplicates.
+// mergeAdvisories adds the advisory counts of one platform to the counts of the other platforms,
+// without duplicates.
 func mergeAdvisories(all, more []evidence.Advisories) []evidence.Advisories {
 	for _, a := range more {
 		if !slices.Contains(all, a) {

@@ -21,8 +21,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// member is a member of an archive. If typ is zero, the member is a folder if its name ends with
-// "/", and a file otherwise.
+// member is an entry of a test archive. If typ is zero, the member is a folder if its name ends
+// with "/", and a file otherwise.
 type member struct {
 	name, content, link string
 	typ                 byte
@@ -104,7 +104,7 @@ func sparse(t *testing.T, name, content string, from, to, size int) []byte {
 	records := ""
 	for _, r := range []string{"major=1", "minor=0", "name=" + name, fmt.Sprint("realsize=", size)} {
 		r = " GNU.sparse." + r + "\n"
-		n := len(r) + 2 // the record includes its own length, which has two digits
+		n := len(r) + 2 // A record begins with its own length, which has two digits here.
 		records += fmt.Sprint(n) + r
 	}
 	var buf bytes.Buffer
@@ -156,8 +156,7 @@ func TestLinkedPackageIsCataloged(t *testing.T) {
 }
 
 // TestWhatIsUnpackedIsCataloged checks that a package is cataloged if containerd unpacks it. In
-// each case, layers change the package's path in a way that the final file tree alone does not
-// show.
+// each case, layers change the package's path in a way that cannot be seen in the final file tree.
 func TestWhatIsUnpackedIsCataloged(t *testing.T) {
 	const at, content = "srv/node_modules/json-schema/package.json", `{"name":"json-schema","version":"0.3.0"}`
 	global := archiveOf(t, 0, []member{{name: at, content: "13 comment=x\n"}})

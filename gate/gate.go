@@ -48,13 +48,14 @@ import (
 type Options struct {
 	// Policies are evaluated against the evidence. The image must pass every policy.
 	Policies policy.Set
-	// Database is the vulnerability database to match against. The caller closes it.
+	// Database is the vulnerability database to match against. The caller must close it after the
+	// last check.
 	Database *vulndb.DB
 	// TempDir is the parent of the temporary folders. Each check creates its own folder in it.
 	TempDir string
 	// Now returns the current time.
 	Now func() time.Time
-	// Tool identifies this program. Statements and documents name it as their creator.
+	// Tool describes this build of imagegate. Statements and documents name it as their creator.
 	Tool Tool
 
 	// Platform, such as "linux/arm64", selects one image of an index. Default: all platforms.
@@ -69,9 +70,9 @@ type Options struct {
 	// MaxDisk limits the bytes of the fetched and decompressed layers in TempDir. Default: see
 	// layers.Options.
 	MaxDisk int64
-	// At is the time that the policies are evaluated for. A later time shows what will block by
-	// then, assuming that the database is kept as fresh as it is now. Such a check gives no
-	// Approval. Default: now.
+	// At is the time that the policies are evaluated for. With a later time, the decision shows
+	// what will block by then, assuming that the database is kept as fresh as it is now. Such a
+	// check gives no Approval. Default: now.
 	At time.Time
 	// Cache stores the SBOMs of checked images, so that a later check does not pull them. Default:
 	// no cache.
@@ -91,7 +92,7 @@ type Options struct {
 	Progress Progress
 }
 
-// Tool identifies a build of this program.
+// Tool describes a build of imagegate.
 type Tool = catalog.Tool
 
 // SBOM is the software bill of materials of one platform's image.
@@ -117,13 +118,13 @@ func New(opts Options) (*Gate, error) {
 	case opts.Now == nil:
 		return nil, errors.New("no clock given")
 	case opts.Tool.Name == "" || opts.Tool.URI == "":
-		return nil, errors.New("no name and URI of the tool given")
+		return nil, errors.New("no name and URI given for the tool")
 	}
 	g := &Gate{opts: opts}
 	if opts.Platform != "" {
 		p, err := v1.ParsePlatform(opts.Platform)
 		if err != nil || p.OS == "" || p.Architecture == "" {
-			return nil, fmt.Errorf("invalid platform %q: want os/arch or os/arch/variant", opts.Platform)
+			return nil, fmt.Errorf("invalid platform %q: expected os/arch or os/arch/variant", opts.Platform)
 		}
 		g.platform = p
 	}
@@ -137,8 +138,8 @@ func New(opts Options) (*Gate, error) {
 	if g.opts.Parallel == 0 {
 		g.opts.Parallel = min(runtime.GOMAXPROCS(0), 8)
 	}
-	// A puller downloads at most Jobs blobs at once. With two more jobs than concurrent layers, a
-	// stalled layer cannot block the config of the next image.
+	// A puller downloads at most Jobs blobs at the same time. With two more jobs than concurrent
+	// layers, a stalled layer cannot block the config of the next image.
 	g.remote = registry.Options{Keychain: opts.Keychain, Transport: opts.Transport,
 		UserAgent: opts.Tool.Name + "/" + opts.Tool.Version, Jobs: g.opts.Parallel + 2}.Remote()
 	return g, nil
@@ -153,21 +154,21 @@ type Result struct {
 	Catalog *CatalogedImage
 	// SBOMs are the SBOMs in Catalog.
 	SBOMs []*SBOM
-	// Moved is the digest that the tag names after the check, if it differs from the checked digest
-	// because of a push during the check. It is reported and never used. It is "nothing" if the tag
-	// was deleted, and empty if the tag still names the checked digest.
+	// Moved is the digest that the tag points to after the check, if a push during the check moved
+	// the tag. It is reported and never used. It is "nothing" if the tag was deleted, and empty if
+	// the tag still points to the checked digest.
 	Moved string
 	// Approval is set only if the decision is a pass. For a denied image, see [Result.Override].
 	Approval *Approval
-	// Fetched counts the bytes and blobs that were read from the source.
+	// Fetched counts the bytes and blobs that were read from the registry or archive.
 	Fetched layers.Stats
 	// CacheHits is the number of platforms whose catalog came from the cache.
 	CacheHits int
 
 	store       *layers.Store
-	cacheWrites sync.WaitGroup // stores SBOMs in the cache in the background; Close waits for it
+	cacheWrites sync.WaitGroup // pending writes to the cache; Close waits for them
 	// basis is the Approval that a pass or an override returns. approve creates it before a caller
-	// can change the fields above. It is nil if the check was made as of a later time.
+	// can change the fields above. It is nil if the policies were evaluated for a later time.
 	basis *Approval
 	now   func() time.Time
 }
@@ -184,8 +185,8 @@ func (r *Result) Close() error {
 type ExternalEvidence struct {
 	// VEX has the VEX statements about the image.
 	VEX []evidence.VEXStatement
-	// Attestations are the attestations of the image in the staging registry that a trusted signer
-	// signed. Unverified is the number of its other attestations there.
+	// Attestations are the image's attestations in the staging registry with a signature of a
+	// trusted signer. Unverified is the number of its other attestations there.
 	Attestations []evidence.Attestation
 	Unverified   int
 	// Baseline is the evidence of the image that is currently approved.

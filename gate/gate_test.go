@@ -117,7 +117,7 @@ func TestImageDressedAsAttestationIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.refuse(h.gate(blockCritical), h.push("app:1", idx)); !strings.Contains(err.Error(), "not only statements") {
+	if err := h.refuse(h.gate(blockCritical), h.push("app:1", idx)); !strings.Contains(err.Error(), "every layer must be a statement") {
 		t.Error(err)
 	}
 }
@@ -184,7 +184,8 @@ func TestUnknownVersionIsNotClean(t *testing.T) {
 func TestUnreadableFileIsNotDropped(t *testing.T) {
 	h := newTester(t)
 	spec := clean
-	// syft finds a package in the same folder, and would then drop the read error by default.
+	// syft finds a package in the same folder, and with its default configuration would then drop
+	// the read error.
 	spec.Files = []lab.File{{Path: "opt/app/broken.jar", Content: "PK\x03\x04 this is no archive"},
 		{Path: "usr/lib/node_modules/json-schema/node_modules/bad/package.json", Content: `{"name": "bad", "version": `}}
 	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(spec)))
@@ -259,7 +260,7 @@ func TestChangedLayerIsDetected(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const modified = 4 // the time in a gzip header, which does not change the decompressed content
+	const modified = 4 // the offset of the time in a gzip header, which does not change the decompressed content
 	h.staging.SetHook(lab.When(func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, digest.String()) }, lab.Corrupt(modified)))
 	g := h.gate(blockCritical)
 	err = h.refuse(g, src)
@@ -343,7 +344,7 @@ func TestEachLayerIsReadOnce(t *testing.T) {
 	h.staging.ResetRequests()
 	r := h.check(h.gate(blockCritical), src)
 	reads := h.staging.BlobReads()
-	if len(reads) != 5 { // one shared layer, and each platform's own layer and config
+	if len(reads) != 5 { // the shared layer, and one layer and one config of each of the two platforms
 		t.Errorf("%d blobs were read: %v", len(reads), reads)
 	}
 	for digest, n := range reads {
@@ -549,7 +550,7 @@ func TestRelabelledDistributionIsNotClean(t *testing.T) {
 }
 
 // TestRemovedPackageDatabaseIsNotClean checks that an image is denied if os-release names a
-// distribution but the distribution's packages are missing.
+// distribution but the image has no package of that distribution.
 func TestRemovedPackageDatabaseIsNotClean(t *testing.T) {
 	h := newTester(t)
 	spec := clean
@@ -606,7 +607,7 @@ func TestChangedApprovalIsInvalid(t *testing.T) {
 	}
 }
 
-// document is a manifest with exactly these bytes.
+// document is a manifest or an index with exactly these bytes.
 type document struct {
 	raw       []byte
 	mediaType types.MediaType
@@ -644,8 +645,8 @@ func TestIndexThatReadsTwoWaysIsRefused(t *testing.T) {
 	}
 }
 
-// TestCheckOfALaterTimeGivesNoApproval checks that a check as of a later time never gives an
-// approval, even if the image passes: it has not passed now.
+// TestCheckOfALaterTimeGivesNoApproval checks that an evaluation for a later time never gives an
+// approval, even if the image passes: it may not pass now.
 func TestCheckOfALaterTimeGivesNoApproval(t *testing.T) {
 	h := newTester(t)
 	src := h.push("app:1", h.image(dirty))

@@ -16,10 +16,10 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// Limits for the responses of a registry. They are far above the sizes of real images, and low
-// enough that no response exhausts memory.
+// Limits for responses of a registry. They are far above the sizes of real images, and low enough
+// that no response exhausts memory.
 const (
-	maxChildren = 256 // manifests of an index
+	maxChildren = 256 // maximum number of manifests in an index
 )
 
 // Image is a reference that was resolved once to a digest. All later steps use only digests, so
@@ -35,18 +35,18 @@ type Image struct {
 	// image.
 	Platforms []Platform
 	// Attachments are the attestation manifests of an index, as buildx writes them. They are copied
-	// with the index, because its bytes list them. The gate neither scans them nor uses them as
-	// evidence.
+	// with the index, because the index lists their digests. The gate neither scans them nor uses
+	// them as evidence.
 	Attachments []Attachment
 
-	// LazyIndexes are the SOCI indexes that an index lists. Nodes that load images lazily read
-	// them. They are not evaluated. They are copied only if an exception of the policy allows it.
+	// LazyIndexes are the SOCI indexes that an index lists. Nodes with lazy pulling read them. They
+	// are not scanned. They are copied only if an exception of the policy allows it.
 	LazyIndexes []Attachment
 	// Unlisted are the SOCI indexes that the manifests of platforms name but the index does not
-	// list. They are not copied, so nodes load the layers completely.
+	// list. They are not copied, so nodes pull the complete layers.
 	Unlisted []v1.Hash
 
-	root v1.Hash // digest that the reference resolved to, even if Options.Platform is set
+	root v1.Hash // the digest that the reference resolved to, even if Options.Platform is set
 }
 
 // IsIndex reports whether the image is an index.
@@ -75,13 +75,15 @@ type Attachment struct {
 type root struct {
 	descriptor v1.Descriptor
 	raw        []byte
-	// image, manifest and blob fetch content by digest from the source of the root manifest.
+	// image, manifest and blob fetch content by digest from the registry, layout or archive of the
+	// root manifest.
 	image    func(v1.Descriptor) (v1.Image, error)
 	manifest func(v1.Descriptor) ([]byte, error)
 	blob     func(v1.Descriptor) (layers.Open, error)
 }
 
-// resolve resolves the source to a digest and reads its manifests and configs. It reads no layers.
+// resolve resolves the reference of src to a digest and reads its manifests and configs. It reads
+// no layers.
 func (g *Gate) resolve(ctx context.Context, store *layers.Store, src Source) (*Image, error) {
 	r, err := g.open(ctx, store, src)
 	if err != nil {
@@ -174,7 +176,7 @@ func (i *Image) addPlatforms(ctx context.Context, store *layers.Store, r *root, 
 	return nil
 }
 
-// addAttachments reads the attestation manifests and SOCI indexes of an index.
+// addAttachments reads the attestation manifests and SOCI indexes that an index lists.
 func (i *Image) addAttachments(ctx context.Context, store *layers.Store, r *root, index registry.Index) error {
 	for _, child := range index.Attestations {
 		a, err := readAttachment(ctx, store, r, child, index.Platforms)
@@ -193,7 +195,8 @@ func (i *Image) addAttachments(ctx context.Context, store *layers.Store, r *root
 	return nil
 }
 
-// platformOf returns the name of a child of an index for an error: its platform or else its digest.
+// platformOf returns the name of a child of an index for error messages: its platform, or its
+// digest if the index lists no platform.
 func platformOf(child v1.Descriptor) string {
 	if child.Platform == nil {
 		return "manifest " + child.Digest.String()
@@ -212,7 +215,7 @@ func (i *Image) narrow(ctx context.Context, store *layers.Store, r *root, images
 		return fmt.Errorf("platform %s of index %s: %w", want, i.Digest, err)
 	}
 	if !satisfies(p.Config.Platform(), want) {
-		return refuse("index %[2]s lists image %[1]s for platform %[3]s, but the config of the image states %[4]s", child.Digest, i.Digest, want, p.Config.Platform())
+		return refuse("index %[2]s lists image %[1]s for platform %[3]s, but the config of the image has platform %[4]s", child.Digest, i.Digest, want, p.Config.Platform())
 	}
 	raw, err := p.Image.RawManifest()
 	if err != nil {
@@ -262,8 +265,7 @@ func readPlatform(ctx context.Context, store *layers.Store, r *root, d v1.Descri
 	if err != nil {
 		return Platform{}, err
 	}
-	// Refuse an image without an OS or architecture, because some runtimes then assume their own
-	// platform.
+	// Refuse an image without an OS or architecture. Some runtimes would assume their own platform.
 	for _, field := range []struct{ name, value string }{{"os", cfg.OS}, {"architecture", cfg.Architecture}} {
 		if field.value == "" {
 			return Platform{}, refuse("the config of image %s has no %q, so the platform of the image is unknown", d.Digest, field.name)
@@ -276,9 +278,9 @@ func readPlatform(ctx context.Context, store *layers.Store, r *root, d v1.Descri
 	return Platform{Name: p.String(), Digest: d.Digest, Image: img, Config: cfg}, nil
 }
 
-// checkManifest compares a manifest with the descriptor that lists it. If the manifest states a
-// media type, it must equal the media type of the descriptor. Otherwise one client could read an
-// image and another one an index.
+// checkManifest compares a manifest with the descriptor that lists it. If the manifest has a media
+// type, it must equal the media type of the descriptor. Otherwise one client could read an image
+// and another one an index.
 func checkManifest(d v1.Descriptor, raw []byte) error {
 	if len(raw) > registry.MaxManifest {
 		return refuse("manifest %s has %d bytes, the limit is %d", d.Digest, len(raw), registry.MaxManifest)
@@ -288,10 +290,10 @@ func checkManifest(d v1.Descriptor, raw []byte) error {
 		return err
 	}
 	if digest != d.Digest {
-		return &layers.CorruptError{Digest: d.Digest, Reason: fmt.Sprintf("the manifest has digest %s", digest)}
+		return &layers.CorruptError{Digest: d.Digest, Reason: fmt.Sprintf("the content of the manifest has the different digest %s", digest)}
 	}
 	if d.Size != 0 && d.Size != int64(len(raw)) {
-		return &layers.CorruptError{Digest: d.Digest, Reason: fmt.Sprintf("the manifest has %d bytes, but its descriptor states %d", len(raw), d.Size)}
+		return &layers.CorruptError{Digest: d.Digest, Reason: fmt.Sprintf("the manifest has %d bytes, but its descriptor lists %d", len(raw), d.Size)}
 	}
 	var inside struct {
 		MediaType types.MediaType   `json:"mediaType"`
@@ -316,7 +318,7 @@ func checkManifest(d v1.Descriptor, raw []byte) error {
 	return nil
 }
 
-// reference returns the reference of the image by digest, or nil if its source is not a registry.
+// reference returns the reference of the image by digest, or nil if the image is not in a registry.
 func (i *Image) reference() name.Reference {
 	if i.Source.Transport != Registry {
 		return nil

@@ -8,10 +8,11 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// TestHugeTextIsNotReadWholeAndBlocks checks that a huge file that a parser would read into memory
-// whole is an unknown and blocks, even if the cataloger ignores the read error.
+// TestHugeTextIsNotReadWholeAndBlocks checks that a huge text file becomes an unknown and blocks
+// the image, even if the cataloger ignores the read error. A parser would read the whole file into
+// memory.
 func TestHugeTextIsNotReadWholeAndBlocks(t *testing.T) {
-	const huge = 32<<20 + 1 // see maxParsed in package catalog
+	const huge = 32<<20 + 1 // one byte more than maxParsed in package catalog
 	paths := []string{"srv/a-1-1.rockspec", "usr/lib/node_modules/x/package.json", "usr/share/php/.registry/x.reg", "srv/vendor/composer/installed.json",
 		"srv/x.deps.json", "lib/apk/db/installed", "var/lib/dpkg/status.d/x"}
 	h := newTester(t)

@@ -149,11 +149,11 @@ func (t *tester) check(g *Gate, src Source) *Result {
 			t.Error(err)
 		}
 	})
-	r.cacheWrites.Wait() // so that the cache is complete for the next check
+	r.cacheWrites.Wait() // After this, the cache is complete for the next check.
 	return r
 }
 
-// refuse runs a check that must return an error and must leave nothing on disk.
+// refuse runs a check that must return an error and must leave no files on disk.
 func (t *tester) refuse(g *Gate, src Source) error {
 	t.Helper()
 	r, err := g.Check(t.Context(), src, ExternalEvidence{})
@@ -187,7 +187,7 @@ var (
 		NPM:         []lab.NPM{{Name: "json-schema", Version: "0.3.0"}}}
 )
 
-// on returns spec for another platform.
+// on returns a copy of spec for another platform.
 func on(spec lab.ImageSpec, platform string) lab.ImageSpec {
 	spec.Platform = platform
 	return spec

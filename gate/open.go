@@ -23,8 +23,8 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// open reads the root manifest of a source. The caller states the transport, and open never guesses
-// it. So a local file with the name of an image is not read instead of the image.
+// open reads the root manifest of a source. The caller states the transport; open never guesses it.
+// So a local file that has the name of an image is never read instead of the image.
 func (g *Gate) open(ctx context.Context, store *layers.Store, src Source) (*root, error) {
 	switch src.Transport {
 	case Registry:
@@ -159,7 +159,7 @@ func (b selfVerifyingReader) VerifiedDigest() v1.Hash { return b.digest }
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md
 const refName = "org.opencontainers.image.ref.name"
 
-// openLayout opens an image in an OCI layout. what names the layout in errors.
+// openLayout opens an image in an OCI layout. what describes the layout in errors.
 func openLayout(what, path, tag string, digest v1.Hash) (*root, error) {
 	// go-containerregistry reads the whole index.json into memory.
 	if info, err := os.Stat(filepath.Join(path, "index.json")); err == nil && info.Size() > registry.MaxManifest {
@@ -212,7 +212,7 @@ func openLayout(what, path, tag string, digest v1.Hash) (*root, error) {
 	}, nil
 }
 
-// pick returns the one manifest of a layout that matches tag and digest.
+// pick returns the only manifest of a layout that matches tag and digest.
 func pick(index *v1.IndexManifest, tag string, digest v1.Hash) (v1.Descriptor, error) {
 	var found []v1.Descriptor
 	for _, d := range index.Manifests {
@@ -260,8 +260,8 @@ func saveFromDaemon(ctx context.Context, store *layers.Store, ref name.Reference
 	return tarball.ImageFromPath(path, nil)
 }
 
-// openSaved opens an image that "docker save" wrote. The manifest is generated and lists the
-// decompressed layers, so that its digest does not depend on a compressor.
+// openSaved opens an image that "docker save" wrote. openSaved generates the manifest. The manifest
+// lists the decompressed layers, so that its digest does not depend on a compressor.
 func openSaved(ctx context.Context, store *layers.Store, saved v1.Image) (*root, error) {
 	img, err := store.FromTarball(ctx, saved)
 	if err != nil {

@@ -42,9 +42,9 @@ func TestEveryPolicyMustAllowTheOverride(t *testing.T) {
 	}{
 		"good":             {policy.Set{with}, good, ""},
 		"two policies":     {policy.Set{with, with}, good, ""},
-		"no section":       {policy.Set{without}, good, "allows no override"},
-		"one without":      {policy.Set{with, without}, good, "allows no override"},
-		"the other":        {policy.Set{without, with}, good, "allows no override"},
+		"no section":       {policy.Set{without}, good, "does not allow overrides"},
+		"one without":      {policy.Set{with, without}, good, "does not allow overrides"},
+		"the other":        {policy.Set{without, with}, good, "does not allow overrides"},
 		"expired":          {policy.Set{with}, change(func(o *policy.Override) { o.Expires = time.Now() }), "expired"},
 		"too long":         {policy.Set{with}, change(func(o *policy.Override) { o.Expires = time.Now().Add(25 * time.Hour) }), "more than 1d ahead"},
 		"another approver": {policy.Set{with}, change(func(o *policy.Override) { o.Approver = "me@example.com" }), "may not approve"},
@@ -77,8 +77,8 @@ func TestEveryPolicyMustAllowTheOverride(t *testing.T) {
 	}
 }
 
-// TestOverrideRequiresADenial checks that an override is refused if a caller replaces the denied
-// image with another one, or if the result did not come from a check.
+// TestOverrideRequiresADenial checks that no other image can be promoted if a caller replaces the
+// image of a denied result, and that a Result that did not come from a check cannot be overridden.
 func TestOverrideRequiresADenial(t *testing.T) {
 	h := newTester(t)
 	g := h.gate(blockCritical + overridable)

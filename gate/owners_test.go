@@ -13,13 +13,14 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// versionless returns a jar without a version. name makes its content unique.
+// versionless returns a jar without a version. Different names give different content.
 func versionless(t *testing.T, name string) string {
 	t.Helper()
 	return zipOf(t, manifest, "Manifest-Version: 1.0\nMain-Class: "+name+".Main\n")
 }
 
-// gapsOf returns the path of each file that is not covered or not readable, with the reason.
+// gapsOf returns the path of each file whose package is unmatched or that is unreadable, with the
+// reason.
 func gapsOf(r *Result) map[string]string {
 	out := map[string]string{}
 	for _, u := range r.Input.Platforms[0].Unmatched {
@@ -54,8 +55,9 @@ func owning(files ...lab.File) lab.ImageSpec {
 
 const owned = string(evidence.OwnedByDistribution)
 
-// TestFileOfTheDistributionIsNotDenied checks that files of Debian's own packages are not denied.
-// These packages have jars, modules and gems without a version that a matcher could use.
+// TestFileOfTheDistributionIsNotDenied checks that an image is not denied for files of Debian's own
+// packages. These packages contain jars, modules and gems without a version that a matcher could
+// use.
 func TestFileOfTheDistributionIsNotDenied(t *testing.T) {
 	h := newTester(t)
 	jar := versionless(t, "ca")
@@ -154,9 +156,9 @@ func valuesOfMap(m map[string]string) (out []string) {
 	return out
 }
 
-// TestOwnerOfAnUnmatchedDistributionDoesNotCount checks that packages of an unmatched distribution
-// do not cover their files, even if the policy does not deny the distribution. The database has no
-// advisories for such a distribution.
+// TestOwnerOfAnUnmatchedDistributionDoesNotCount checks that files count as uncovered if the
+// database has no advisories for the distribution that owns them, even if the policy does not deny
+// that distribution.
 func TestOwnerOfAnUnmatchedDistributionDoesNotCount(t *testing.T) {
 	h := newTester(t)
 	spec := owning(lab.File{Path: "usr/share/java/a.jar", Content: versionless(t, "a")}, lab.File{Path: "usr/share/java/b.jar", Content: "PK\x03\x04"})
@@ -183,9 +185,8 @@ func TestAlpineOwnsItsFiles(t *testing.T) {
 	}
 }
 
-// TestOwnedTypeIsNotMissingFromTheDatabase checks that a package type without advisories is
-// accepted if the distribution's advisories cover all packages of the type, and is denied
-// otherwise.
+// TestOwnedTypeIsNotMissingFromTheDatabase checks that an image with packages of a type without
+// advisories passes if the distribution owns all these packages, and is denied otherwise.
 func TestOwnedTypeIsNotMissingFromTheDatabase(t *testing.T) {
 	h := newTester(t)
 	db := databaseWithout(t, "github")
@@ -203,8 +204,8 @@ func TestOwnedTypeIsNotMissingFromTheDatabase(t *testing.T) {
 	}
 }
 
-// TestFirstPartyPackageIsNotDenied checks that the application's own packages are not denied, and
-// that a package is denied if it only looks like one of the application's own.
+// TestFirstPartyPackageIsNotDenied checks that an image is not denied for the application's own
+// packages, but is denied for a package that only looks like one of them.
 func TestFirstPartyPackageIsNotDenied(t *testing.T) {
 	const first, part, unknown = string(evidence.FirstParty), string(evidence.PartOfPackage), string(evidence.VersionUnknown)
 	fat := zipOf(t, manifest, "Manifest-Version: 1.0\nMain-Class: org.springframework.boot.loader.JarLauncher\nStart-Class: a.App\n",
@@ -212,8 +213,8 @@ func TestFirstPartyPackageIsNotDenied(t *testing.T) {
 	files := map[string]struct{ content, want string }{
 		"srv/app/package.json":                               {`{"name":"app","private":true}`, first},
 		"srv/web/package.json":                               {`{"name":"web"}`, first},
-		"srv/copy/package.json":                              {`{"name":"json-schema","private":true}`, unknown}, // the database has advisories for this name
-		"srv/lodash/package.json":                            {`{"name":"json-schema"}`, unknown},                // the database has advisories for this name
+		"srv/copy/package.json":                              {`{"name":"json-schema","private":true}`, unknown}, // The database has advisories for json-schema, so the package may be a vulnerable one.
+		"srv/lodash/package.json":                            {`{"name":"json-schema"}`, unknown},                // The database has advisories for json-schema, so the package may be a vulnerable one.
 		"srv/dated/package.json":                             {`{"name":"dated","version":"1.0.0"}`, ""},
 		"srv/dated/esm/package.json":                         {`{"name":"dated-esm","type":"module"}`, part},
 		"srv/dated/vendor/x/package.json":                    {`{"name":"x"}`, unknown},
@@ -227,7 +228,7 @@ func TestFirstPartyPackageIsNotDenied(t *testing.T) {
 		"usr/share/nodejs/evil2/package.json":                {`{"name":"evil2"}`, unknown},
 		"srv/app.jar":                                        {versionless(t, "app"), first},
 		"srv/fat.jar":                                        {fat, first},
-		"srv/h2.jar":                                         {versionless(t, "org.h2"), unknown}, // the database has advisories for this name
+		"srv/h2.jar":                                         {versionless(t, "org.h2"), unknown}, // The database has advisories for org.h2, so the jar may be a vulnerable one.
 		"srv/lib/driver.jar":                                 {versionless(t, "driver"), unknown},
 		"opt/tomcat/webapps/shop.war":                        {versionless(t, "shop"), first},
 	}
@@ -255,8 +256,8 @@ func TestFirstPartyPackageIsNotDenied(t *testing.T) {
 	}
 }
 
-// TestWheelFromACheckoutIsNotDenied checks that a wheel built from a local checkout is first-party,
-// and that a wheel from another origin is denied.
+// TestWheelFromACheckoutIsNotDenied checks that a wheel built from a local checkout counts as
+// first-party, and that a wheel from another origin denies the image.
 func TestWheelFromACheckoutIsNotDenied(t *testing.T) {
 	const site = "usr/local/lib/python3.12/site-packages/"
 	spec := clean
@@ -278,8 +279,8 @@ func TestWheelFromACheckoutIsNotDenied(t *testing.T) {
 	compareGaps(t, h.check(h.gate(blockCritical), h.push("app:1", h.image(spec))), want)
 }
 
-// TestTestDataIsNotDenied checks that unreadable test data is not denied, and that an unreadable
-// file is denied if it can hide packages.
+// TestTestDataIsNotDenied checks that unreadable test data does not deny an image, and that an
+// unreadable file denies it if the file can hide packages.
 func TestTestDataIsNotDenied(t *testing.T) {
 	const data, file = string(evidence.UnknownTestData), string(evidence.UnknownFile)
 	files := map[string]struct{ content, want string }{
@@ -323,8 +324,8 @@ func TestTestDataIsNotDenied(t *testing.T) {
 	}
 }
 
-// TestUnreadablePackageDatabaseBlocks checks that an unreadable package database blocks at any
-// path, whatever the policy says about other files.
+// TestUnreadablePackageDatabaseBlocks checks that an unreadable package database blocks the image
+// at any path, even if the policy accepts other unreadable files.
 func TestUnreadablePackageDatabaseBlocks(t *testing.T) {
 	h := newTester(t)
 	spec := clean
@@ -342,8 +343,8 @@ func md5Of(content string) []byte {
 	return sum[:]
 }
 
-// TestChecksumsInStatusDAreNotDenied checks that the checksum lists in status.d are not denied.
-// Distroless images have such a list for each package, and syft reads the list as a package
+// TestChecksumsInStatusDAreNotDenied checks that the checksum lists in status.d do not deny an
+// image. Distroless images have such a list for each package, and syft reads the list as a package
 // database.
 func TestChecksumsInStatusDAreNotDenied(t *testing.T) {
 	h := newTester(t)
@@ -361,8 +362,8 @@ func TestChecksumsInStatusDAreNotDenied(t *testing.T) {
 	})
 }
 
-// TestApplicationBelowVarLibIsNotDenied checks that an application in /var/lib/tomcat10/webapps is
-// first-party. Debian's Tomcat has its applications there.
+// TestApplicationBelowVarLibIsNotDenied checks that an application in /var/lib/tomcat10/webapps
+// counts as first-party. Debian's Tomcat keeps its applications there.
 func TestApplicationBelowVarLibIsNotDenied(t *testing.T) {
 	h := newTester(t)
 	spec := clean

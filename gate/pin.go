@@ -11,10 +11,10 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// Pin resolves a registry reference once and returns the source with that digest. It also returns
-// the digest that Check would promote: the digest of the index or manifest, or of the platform's
-// manifest if Options.Platform is set. Pin reads at most one manifest. It returns other sources
-// unchanged, with an empty digest.
+// Pin resolves a registry reference once and returns src with the digest. It also returns the
+// digest that Check would promote: the digest of the index or manifest, or of the platform's
+// manifest if Options.Platform is set. Pin reads at most one manifest. For other transports, Pin
+// returns src unchanged and an empty digest.
 func (g *Gate) Pin(ctx context.Context, src Source) (Source, v1.Hash, error) {
 	if src.Transport != Registry {
 		return src, v1.Hash{}, nil
@@ -44,15 +44,15 @@ func (g *Gate) Pin(ctx context.Context, src Source) (Source, v1.Hash, error) {
 // deleted is the value of Result.Moved for a deleted tag.
 const deleted = "nothing"
 
-// moved returns "" if the tag still names the checked digest. Otherwise it returns the digest that
-// the tag names now, or deleted.
+// moved returns "" if the tag still points to the checked digest. Otherwise it returns the digest
+// that the tag points to now, or deleted.
 func (g *Gate) moved(ctx context.Context, img *Image) (string, error) {
 	tag, ok := img.Source.Ref.(name.Tag)
 	if !ok || img.Source.Transport != Registry {
 		return "", nil
 	}
 	opts := registry.With(ctx, g.remote)
-	d, err := remote.Get(tag, opts...) // GET, because the response to HEAD may be stale or have no digest
+	d, err := remote.Get(tag, opts...) // GET, because the response to HEAD may be stale or lack the digest
 	if err != nil {
 		absent, err := registry.IsAbsent(ctx, tag, err, opts...)
 		if absent {

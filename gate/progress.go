@@ -6,10 +6,10 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Stage is one stage of the work on an image, such as pull or scan.
+// Stage is one stage of a run on an image, such as pull or scan.
 type Stage string
 
-// The stages, in order.
+// The stages of a run, in order.
 const (
 	Pull    Stage = "pull"
 	Catalog Stage = "catalog"
@@ -17,12 +17,12 @@ const (
 	Push    Stage = "push"
 )
 
-// Step is one stage of the work on one image.
+// Step is one stage of a run on one image.
 type Step struct {
 	// Image is the reference of the image as the user gave it, not its digest.
 	Image string
 	Stage Stage
-	// Subject is the digest, the platform or the destination that the step works on.
+	// Subject is what the step works on: a digest, a platform or a destination.
 	Subject string
 }
 
@@ -33,8 +33,8 @@ type Progress interface {
 	// it can be nested in the trace of ctx. done is called once, at the end of the step.
 	Start(ctx context.Context, s Step) (_ context.Context, done func(error))
 	// Bytes reports how many bytes of a blob a step has transferred. blob is the digest of the
-	// blob, or the digest and the destination. Bytes may be called before Start, and the subject of
-	// the step may be empty.
+	// blob, or the digest and the destination. Bytes may be called before Start, and the Subject of
+	// s may be empty.
 	Bytes(s Step, blob string, done, total int64)
 }
 

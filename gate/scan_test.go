@@ -35,8 +35,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// TestPackagesEqualSyftsOwn checks that the gate finds the same packages as syft does with its
-// default configuration when it reads the layers itself.
+// TestPackagesEqualSyftsOwn checks that the gate finds the same packages as syft, which reads the
+// layers itself with its default configuration.
 func TestPackagesEqualSyftsOwn(t *testing.T) {
 	for name, img := range parityImages(t) {
 		t.Run(name, func(t *testing.T) {
@@ -93,8 +93,8 @@ func TestFindingsEqualGrypesOwn(t *testing.T) {
 	}
 }
 
-// parityImages returns a small image with every kind of package in the records, and the image in
-// the archive IMAGEGATE_TEST_IMAGE, if set.
+// parityImages returns a small image with every kind of package in the example records. If
+// IMAGEGATE_TEST_IMAGE names an archive, it also returns the image in the archive.
 func parityImages(t *testing.T) map[string]v1.Image {
 	t.Helper()
 	goroot, err := exec.Command("go", "env", "GOROOT").Output()
@@ -185,7 +185,7 @@ func grypesOwn(t *testing.T, s *sbom.SBOM, suppressed []evidence.Suppressed) []s
 	return out
 }
 
-// tarOf packs a folder.
+// tarOf packs a folder into a tar file.
 func tarOf(t *testing.T, dir, to string) {
 	t.Helper()
 	f, err := os.Create(to)
@@ -220,8 +220,8 @@ func tarOf(t *testing.T, dir, to string) {
 	}
 }
 
-// TestCancelledMatchingIsNotClean checks that a canceled match returns an error, whichever check of
-// the context notices the cancellation. grype itself stops early with partial results and no error.
+// TestCancelledMatchingIsNotClean checks that a canceled match returns an error, whenever the
+// cancellation is noticed. grype itself stops early with partial results and no error.
 func TestCancelledMatchingIsNotClean(t *testing.T) {
 	h := newTester(t)
 	sbom := h.check(h.gate(blockCritical), h.push("app:1", h.image(onlyModules))).SBOMs[0]
@@ -237,8 +237,8 @@ func TestCancelledMatchingIsNotClean(t *testing.T) {
 	}
 }
 
-// onlyModules is an image without an operating system, because an operating system needs one more
-// database query.
+// onlyModules is an image without an operating system, so that matching needs one database query
+// fewer.
 var onlyModules = lab.ImageSpec{NPM: []lab.NPM{{Name: "json-schema", Version: "0.3.0"}}}
 
 // cancelledAt is a context that is canceled at the given call of Err. Its Done channel never

@@ -10,7 +10,7 @@ import (
 )
 
 // TestSecretIsNotInTheEvidence checks that the evidence does not contain the value of a secret.
-// From the evidence the value would reach reports and signed statements.
+// Reports and signed statements are made from the evidence.
 func TestSecretIsNotInTheEvidence(t *testing.T) {
 	h := newTester(t)
 	spec := clean

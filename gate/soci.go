@@ -19,8 +19,8 @@ const (
 	sociBlob  = types.MediaType("application/octet-stream")
 )
 
-// readSOCI reads a SOCI index. It checks that no runtime would accept the SOCI index as an image.
-// Such an image would be promoted without a scan.
+// readSOCI reads a SOCI index. It refuses a SOCI index that a runtime would accept as an image,
+// because such an image would be promoted without a scan.
 func readSOCI(ctx context.Context, store *layers.Store, r *root, d v1.Descriptor) (Attachment, error) {
 	raw, m, err := r.child(d)
 	if err != nil {

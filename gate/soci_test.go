@@ -30,7 +30,7 @@ func (t *tester) soci(images ...v1.Image) v1.ImageIndex {
 }
 
 // TestSOCIIndexIsEvaluated checks that the images next to a SOCI index are checked, and that the
-// SOCI index is a violation.
+// policy treats the SOCI index as a violation.
 func TestSOCIIndexIsEvaluated(t *testing.T) {
 	h := newTester(t)
 	two := h.push("app:1", h.soci(h.image(on(clean, "linux/amd64")), h.image(on(clean, "linux/arm64"))))
@@ -46,7 +46,7 @@ func TestSOCIIndexIsEvaluated(t *testing.T) {
 	if !one.Decision.Passed || one.Image.IsIndex() || len(one.Image.Unlisted) != 1 || len(one.Image.Others()) != 0 {
 		t.Errorf("one platform: %+v, %v", one.Decision.Violations, one.Image.Unlisted)
 	}
-	// The exception is for the SOCI index, not for the findings in the image.
+	// The exception covers the SOCI index, not the findings in the image.
 	r = h.check(h.gate(exceptLazy), h.push("app:2", h.soci(h.image(dirty))))
 	if r.Decision.Passed || len(r.Decision.Violations) != 2 {
 		t.Errorf("a vulnerable image: %+v", r.Decision.Violations)
@@ -71,7 +71,7 @@ func TestImageDressedAsSOCIIndexIsRefused(t *testing.T) {
 	}
 }
 
-// child is a manifest with blobs, made by a test.
+// child is a manifest with blobs, for a test.
 type child struct {
 	manifest v1.Manifest
 	config   string

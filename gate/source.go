@@ -14,8 +14,8 @@ import (
 	"github.com/imagegate/imagegate/internal/names"
 )
 
-// Transport says where an image is read from. The names are from containers-transports(5), which
-// skopeo, podman and buildah also use.
+// Transport is the kind of place that an image is read from. The names are from
+// containers-transports(5), which skopeo, podman and buildah also use.
 type Transport string
 
 // The transports of a Source.
@@ -27,7 +27,7 @@ const (
 	DockerDaemon  Transport = "docker-daemon"  // docker-daemon:REF
 )
 
-// Source is the parsed location of an image. A string without a transport is always a registry
+// Source is the parsed location of an image. A location without a transport is always a registry
 // reference, even if a local file or folder has that name.
 type Source struct {
 	Transport Transport
@@ -46,7 +46,7 @@ type Source struct {
 	raw string
 }
 
-// String returns the source as the user wrote it.
+// String returns the location as the user wrote it.
 func (s Source) String() string { return s.raw }
 
 // Repository returns the canonical name of the repository for policies and reports. The name
@@ -130,7 +130,8 @@ func cutDigest(s string) (rest string, digest v1.Hash, err error) {
 // digestLike matches text that looks like a digest, valid or not.
 var digestLike = regexp.MustCompile(`^(?i:sha256|sha384|sha512):[^/]*$`)
 
-// cutPath splits a local source into its path and the name of an image in it; see [ParseSource].
+// cutPath splits a local source into its path and the tag or reference of an image in it; see
+// [ParseSource].
 func cutPath(t Transport, s string) (path, image string, err error) {
 	var found []string
 	for i := 0; i <= len(s); i++ {

@@ -80,7 +80,7 @@ func TestPathsWithColonsAndAtSigns(t *testing.T) {
 		"oci:nowhere:1":         {Path: "nowhere", Tag: "1"},
 		"oci:nowhere:b/c:1":     {Path: "nowhere", Tag: "b/c:1"},
 		"oci-archive:none@b:1":  {Path: "none@b", Tag: "1"},
-		"oci-archive:plain:tag": {Path: "plain", Tag: "tag"}, // a folder is not an archive
+		"oci-archive:plain:tag": {Path: "plain", Tag: "tag"}, // The folder "plain" is not an archive.
 	} {
 		got, err := ParseSource(written)
 		if err != nil || got.Path != want.Path || got.Tag != want.Tag {

@@ -19,8 +19,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// This file runs each consumer on one image. The admission policies are the documented examples for
-// clusters.
+// This file runs the programs that verify promoted images (see consumers) on one image each. The
+// admission policies are the examples in examples/cluster.
 
 // cosign verifies the signature and the decision with the cosign command. The command trusts only
 // the signer of this test.
@@ -33,14 +33,14 @@ func (b *bench) cosign(program, ref string, more ...string) error {
 	return nil
 }
 
-// byKey returns the arguments for a key without log entries.
+// byKey returns cosign's arguments to trust a key, without log entries.
 func (b *bench) byKey() []string {
 	nothing := b.file("root.json", `{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}`, nil)
 	return []string{"--key", b.trusted.key, "--insecure-ignore-tlog=true", "--trusted-root", nothing}
 }
 
-// byIdentity returns the arguments for an identity. The certificate authority of this Sigstore does
-// not use a certificate transparency log.
+// byIdentity returns cosign's arguments to trust an identity. The certificate authority of the
+// test's Sigstore does not use a certificate transparency log.
 func (b *bench) byIdentity() []string {
 	return []string{"--certificate-identity", b.trusted.Subject, "--certificate-oidc-issuer", b.trusted.Issuer,
 		"--insecure-ignore-sct", "--use-signed-timestamps"}
@@ -88,8 +88,8 @@ func (b *bench) policyTester(ref, form string) error {
 
 var publicKey = regexp.MustCompile(`(?s)( *)-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----`)
 
-// example returns a file of examples/cluster, changed to trust the registry and the signer of this
-// test.
+// example returns a file from examples/cluster, changed to trust the registry and the signer of
+// this test.
 func (b *bench) example(name string) string {
 	b.Helper()
 	text := b.read(filepath.Join("..", "examples", "cluster", name))
@@ -106,7 +106,7 @@ func (b *bench) example(name string) string {
 	})
 }
 
-// trustRoot returns the Sigstore as a TrustRoot resource of policy-controller.
+// trustRoot returns the test's Sigstore as a TrustRoot resource of policy-controller.
 func (b *bench) trustRoot() string {
 	type authority struct {
 		Subject   map[string]string `json:"subject"`
@@ -175,7 +175,7 @@ spec: {containers: [{name: app, image: "{{.}}"}]}
 	return b.run("kyverno", "apply", policy, "--resource", pod, "--registry")
 }
 
-// kyvernoPolicy returns a policy that requires the decision and, in the legacy format, the
+// kyvernoPolicy returns a Kyverno policy that requires the decision and, in the legacy format, the
 // signature, both by one attestor.
 func (b *bench) kyvernoPolicy(attestor string, data map[string]any) string {
 	b.Helper()
@@ -281,7 +281,7 @@ func (b *bench) decision(repo name.Repository, digest v1.Hash, form string) ([]b
 	return nil, errors.New("there is no decision")
 }
 
-// oras lists the attachments with the oras command, which does not verify them.
+// oras lists the attachments of an image with the oras command, which does not verify them.
 func (b *bench) oras(ref, _ string) error {
 	cmd := exec.CommandContext(b.Context(), filepath.Join(b.bin, "oras"), "discover", "--plain-http", "--format", "json", ref)
 	cmd.Env = append(os.Environ(), "HOME="+b.dir)
@@ -311,7 +311,7 @@ func (b *bench) text(text string, data any) string {
 	return out.String()
 }
 
-// file writes a filled-in template to a file, and returns its path.
+// file writes a filled-in template to a file, and returns the path of the file.
 func (b *bench) file(name, text string, data any) string {
 	b.Helper()
 	path := filepath.Join(b.dir, name)
@@ -328,7 +328,7 @@ func (b *bench) read(path string) string {
 	return string(data)
 }
 
-// pem returns the trusted key, or "" for an identity.
+// pem returns the trusted key in PEM, or "" if an identity is trusted.
 func (b *bench) pem() string {
 	b.Helper()
 	if b.trusted.key == "" {

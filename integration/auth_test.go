@@ -12,9 +12,9 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// TestCredentials checks that imagegate takes credentials from the Docker configuration or the
-// credential helper named there. With wrong or no credentials, the error names the staging registry
-// and has a hint to log in. The output never contains a secret.
+// TestCredentials checks that imagegate takes credentials from the Docker configuration or from a
+// credential helper that the configuration names. With wrong or no credentials, the error names the
+// staging registry and has a hint to log in. The output never contains a secret.
 func TestCredentials(t *testing.T) {
 	cache := database(t)
 	r, err := lab.StartRegistry(lab.Options{User: "robot", Password: "s3cret-word"})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"io/fs"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,12 +18,13 @@ import (
 // canaries are the credentials in the configuration of the test image.
 var canaries = []string{
 	"ghp_" + "LABELabcdefghijklmnopqrstuvwxyz0123456", "ghp_" + "ENVVabcdefghijklmnopqrstuvwxyz01234567",
-	"hunter2-of-the-label", "hunter2-of-the-variable", "s3cr3t-of-the-address",
+	"hunter2-of-the-label", "hunter2-of-the-variable", "s3cr3t-of-the-address", "s3cr3t-of-the-job",
 }
 
-// TestCredentialsOfAnImageLeaveNoTrace checks that no report, log, signed statement, cache or
-// temporary file contains the credentials in an image's environment and labels. The test runs
-// check, promote and verify with the flags that write reports, logs and evidence.
+// TestCredentialsOfAnImageLeaveNoTrace checks that no report, log, audit record, trace, metric, signed
+// statement, cache or temporary file contains the credentials in an image's environment and labels,
+// or in the URL of the CI job. The test runs check, promote and verify with every flag that writes
+// something.
 func TestCredentialsOfAnImageLeaveNoTrace(t *testing.T) {
 	staging, approved := registry(t, lab.Options{}), registry(t, lab.Options{})
 	spec := lab.ImageSpec{OSRelease: "debian 12", DebPackages: []lab.Deb{{Name: "openssl", Version: "3.0.13-1~deb12u1"}},
@@ -58,20 +60,25 @@ rules: [{name: all, effect: warn}]
 image: [{name: secrets, noSecrets: true, effect: warn}, {name: labels, labels: ["deploy=none", "db.password=none"], effect: warn}]
 custom: [{name: text, each: platform, effect: warn, when: 'true', message: 'platform.config.labels["source"]'}]
 `))
+	var traces lab.Collector
+	collector := httptest.NewServer(&traces)
+	defer collector.Close()
 	var log bytes.Buffer
 	run := func(args ...string) {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), "imagegate", args...)
 		cmd.Dir, cmd.Stdout, cmd.Stderr = root, &log, &log
 		cmd.Env = append(os.Environ(), "COSIGN_PASSWORD=x", "IMAGEGATE_CACHE_DIR="+filepath.Join(root, "cache"), "IMAGEGATE_CACHE_MAX=1GB",
-			"IMAGEGATE_TEMP_DIR="+filepath.Join(root, "temp"), "TMPDIR="+filepath.Join(root, "temp"), "HOME="+filepath.Join(root, "home"))
+			"IMAGEGATE_TEMP_DIR="+filepath.Join(root, "temp"), "TMPDIR="+filepath.Join(root, "temp"), "HOME="+filepath.Join(root, "home"),
+			"GITLAB_CI=true", "CI_JOB_URL=https://user:"+canaries[5]+"@gitlab.example/jobs/1", "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL,
+			"IMAGEGATE_AUDIT_LOG="+filepath.Join(root, "audit.log"), "IMAGEGATE_METRICS_FILE="+filepath.Join(root, args[0]+".prom"))
 		if err := cmd.Run(); err != nil {
 			t.Fatalf("%v\n%s", err, &log)
 		}
 	}
 	run("key", "generate")
 	from, to := staging.Ref("team/app:1"), approved.Ref("prod/app:1")
-	for _, n := range []string{"1", "2"} { // the second run uses the cache
+	for _, n := range []string{"1", "2"} { // the second run uses the cache of the first one
 		run("check", from, "--policy", "policy.yaml", "--log-format", "json", "-o", "text", "-o", "json=check"+n+".json")
 		run("promote", from, approved.Ref("prod/app:"+n), "--policy", "policy.yaml", "--key", "cosign.key", "--log-format", "json",
 			"-o", "text=promote"+n+".txt", "-o", "json=promote"+n+".json", "--evidence-dir", "evidence"+n)
@@ -79,6 +86,13 @@ custom: [{name: text, each: platform, effect: warn, when: 'true', message: 'plat
 	run("verify", to, "--key", "cosign.pub", "-o", "json=verify.json", "--evidence-dir", "verified")
 
 	mustHaveNoCanary(t, "output", log.Bytes())
+	mustHaveNoCanary(t, "traces", traces.Raw())
+	if len(traces.Spans("imagegate promote")) != 2 {
+		t.Error("the collector has no trace of the promotions")
+	}
+	if records, err := os.ReadFile(filepath.Join(root, "audit.log")); err != nil || !bytes.Contains(records, []byte("@gitlab.example/jobs/1")) {
+		t.Errorf("the audit log has no URL of the job: %s, %v", records, err)
+	}
 	files := 0
 	err = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() || e.Name() == "vulnerability.db" {

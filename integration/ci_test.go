@@ -154,11 +154,11 @@ var expression = regexp.MustCompile(`\$\{\{\s*(.*?)\s*\}\}`)
 type runner struct {
 	staging, approved *lab.Registry
 	workspace, temp   string
-	image, target     string // repositories in the staging and the approved registry, without a tag
+	image, target     string // the repositories of the image in the staging and the approved registry, without a tag
 	key               string
-	env               map[string]string // the environment of every script
+	env               map[string]string // the environment variables for every script
 
-	known map[string]string // the values of expressions, by name
+	known map[string]string // the values of GitHub expressions, by name
 }
 
 const (
@@ -243,7 +243,7 @@ func moduleRoot(t *testing.T) string {
 // ran is the result of a script.
 type ran struct {
 	code int
-	log  string // standard output and standard error, in order
+	log  string // standard output and standard error in the order of writing
 }
 
 // bash runs a script in the workspace, with the options that GitHub sets for "shell: bash". GitLab
@@ -415,11 +415,11 @@ func TestCIActionPromotes(t *testing.T) {
 	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
 	mirror := r.mirror(t)
 	inputs := r.inputs(map[string]string{"database-url": mirror})
-	delete(inputs, "update-database") // updating is the default
+	delete(inputs, "update-database") // the default of update-database is true
 	result := r.act(t, inputs)
 	result.must(t, 0)
 	result.mustSay(t, "PASSED")
-	result.mustSay(t, mirror) // the log names the source of the database
+	result.mustSay(t, mirror) // the log must name the source of the database
 	r.mustBePromoted(t, "1")
 }
 
@@ -461,8 +461,8 @@ func TestCIActionChecks(t *testing.T) {
 	r.mustBeUntouched(t)
 }
 
-// TestCIActionFailsWhatItCannotDo checks that the action fails for each mistake with the exit code
-// that the README documents, and writes nothing to the approved registry.
+// TestCIActionFailsWhatItCannotDo checks that for each mistake the action fails with the exit code
+// in the README, and writes nothing to the approved registry.
 func TestCIActionFailsWhatItCannotDo(t *testing.T) {
 	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
 	for name, tc := range map[string]struct {
@@ -515,7 +515,7 @@ func TestCIActionInputsAreNotCode(t *testing.T) {
 		"lines":                "x\ntouch pwned",
 		"end of the input":     "x\nEOF\ntouch pwned\n",
 		"a flag":               "--policy=/dev/null",
-		"help":                 "--help=true", // as a flag, it would exit with code 0
+		"help":                 "--help=true", // as a flag, this text would make imagegate exit with code 0
 		"a command of theirs":  "x\n::error::pwned\n ::set-output name=exit-code::0\n##[error]pwned",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -764,7 +764,7 @@ func TestCIGitLabPromotes(t *testing.T) {
 	result := r.gitlab(t, "promoter:"+approvedPassword)
 	result.must(t, 0)
 	result.mustSay(t, "PASSED")
-	result.mustSay(t, filepath.Join(r.workspace, "imagegate-bin")) // the build
+	result.mustSay(t, filepath.Join(r.workspace, "imagegate-bin")) // the log shows the command of the build
 	r.mustBePromoted(t, "1a2b3c4d")
 	job := readJob(t)
 	if len(job.Artifacts.Paths) != 1 {
@@ -861,11 +861,11 @@ func TestCIPoliciesInDocumentsAreValid(t *testing.T) {
 			file := filepath.Join(dir, "policy.yaml")
 			if bytes.Contains(block[1], []byte("\nrules:")) {
 				write(t, file, block[1])
-			} else { // the block is a file of exceptions
+			} else { // the block is a file with exceptions, not a policy
 				write(t, filepath.Join(dir, "exceptions", "web.yaml"), block[1])
 				write(t, file, []byte("version: 1\nrules: [{name: all}]\nexceptions: {folder: exceptions}\n"))
 			}
-			// Warnings are accepted, because the exceptions in examples expire some day.
+			// Warnings are accepted, because the exceptions in the documents expire some day.
 			if out, err := lint(t, file); err != nil {
 				t.Errorf("%s: %v\n%s%s", document, err, block[1], out)
 			}
@@ -876,7 +876,7 @@ func TestCIPoliciesInDocumentsAreValid(t *testing.T) {
 	}
 }
 
-// holds runs the test cases of a document with the first policy of the document.
+// holds checks that the test cases in a document pass with the first policy in the document.
 func holds(t *testing.T, policy, cases []byte) {
 	t.Helper()
 	dir := t.TempDir()

@@ -40,7 +40,7 @@ func run(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	shared = dir
 	bin := filepath.Join(dir, "bin")
-	build := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(bin, "imagegate"), ".") // as "make build" does
+	build := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(bin, "imagegate"), ".") // the same command as in "make build"
 	build.Dir, build.Env = "..", append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building imagegate: %v\n%s", err, out)
@@ -53,8 +53,8 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// world is the environment of one script: registries of its own. Another one, $LOCKED, accepts only
-// the user "robot" with the password "right".
+// world is the environment of one script: a staging and an approved registry for this script alone.
+// A third registry, $LOCKED, accepts only the user "robot" with the password "right".
 type world struct {
 	registries map[string]*lab.Registry
 }
@@ -111,7 +111,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("IMAGEGATE_TEMP_DIR", temp)
 			env.Setenv("TMPDIR", temp)
 			env.Setenv("IMAGEGATE_CACHE_DIR", cache)
-			env.Setenv("IMAGEGATE_CACHE_MAX", "0") // so that scripts do not share cached SBOMs
+			env.Setenv("IMAGEGATE_CACHE_MAX", "0") // scripts must not share cached SBOMs
 			env.Setenv("COSIGN_PASSWORD", "correct horse")
 			examples, err := filepath.Abs("../examples")
 			if err != nil {
@@ -128,7 +128,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// screenCommand is the command screen. Only Linux has it.
+// screenCommand implements the script command screen, on Linux only.
 var screenCommand func(*testscript.TestScript, bool, []string)
 
 // shared is a folder for files that all tests use.
@@ -139,7 +139,8 @@ var imported struct {
 	err  error
 }
 
-// database builds the database of examples/records once, imports it, and returns the cache folder.
+// database builds and imports the database of examples/records once, and returns the cache folder
+// that contains it.
 func database(t *testing.T) string {
 	t.Helper()
 	imported.once.Do(func() {
@@ -163,7 +164,7 @@ func database(t *testing.T) string {
 	return filepath.Join(shared, "cache")
 }
 
-// status runs a command and checks its exit code.
+// status implements the script command status: it runs a command and checks its exit code.
 func status(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: status CODE COMMAND...")
@@ -251,7 +252,7 @@ func tags(ts *testscript.TestScript, neg bool, args []string) {
 		got, err = nil, nil
 	}
 	ts.Check(err)
-	// Ignore the tags that hold signatures.
+	// Ignore the tags that store signatures and statements.
 	got = slices.DeleteFunc(got, func(t string) bool { return strings.HasPrefix(t, "sha256-") })
 	want := slices.Clone(args[2:])
 	slices.Sort(got)
@@ -298,7 +299,8 @@ func complete(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(completeImage(describe(ts, args[0])))
 }
 
-// mirror copies a tag to another repository, with all its signatures and statements.
+// mirror implements the script command mirror: it copies a tag to another repository, with all its
+// signatures and statements.
 func mirror(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: mirror TAG TAG")

@@ -18,12 +18,12 @@ import (
 
 var updateConsumers = flag.Bool("update-consumers", false, "write the table of consumers into docs/trust.md")
 
-// consumers are the programs that admit or inspect promoted images, each built from its upstream
-// module. form is the signature format, legacy or bundle.
+// consumers are the programs that verify or inspect promoted images, such as cosign and Kyverno,
+// each built from its upstream module.
 var consumers = []struct {
 	name, module, program string
-	// ask runs the program on an image in a signature format. It returns nil if the program accepts
-	// the image.
+	// ask runs the program on an image. form is the signature format, legacy or bundle. ask returns
+	// nil if the program accepts the image.
 	ask func(b *bench, ref, form string) error
 }{
 	{"cosign v2", "tools/cosign", "cosign", (*bench).cosign2},
@@ -34,20 +34,21 @@ var consumers = []struct {
 	{"oras", "tools/oras", "oras", (*bench).oras},
 }
 
-// bench is an approved registry with promoted images, and the consumers.
+// bench is an approved registry with promoted images, for testing the consumers.
 type bench struct {
 	*testing.T
 	dir, bin string
 	registry *lab.Registry
 	sigstore *sigstore
-	signing  means         // how the tested images are signed
-	trusted  trustedSigner // the signer that the consumer trusts
+	signing  means         // how the tested images were signed
+	trusted  trustedSigner // the signer that the consumers trust
 }
 
 // trustedSigner is the signer that a consumer trusts: the key in a file, or an identity.
 type trustedSigner struct{ key, Subject, Issuer string }
 
-// means is a way of signing: the flags, the signer to trust, and another signer of the same kind.
+// means is a way of signing: the flags of imagegate, the signer to trust, and another signer of the
+// same kind.
 type means struct {
 	kind       string
 	with       []string
@@ -67,7 +68,7 @@ func (b *bench) signings() []means {
 
 const decisionType = "https://slsa.dev/verification_summary/v1"
 
-// run runs a program with a separate home folder.
+// run runs a program with a home folder of its own.
 func (b *bench) run(program string, args ...string) error {
 	cmd := exec.CommandContext(b.Context(), filepath.Join(b.bin, program), args...)
 	cmd.Env = append(os.Environ(), "HOME="+b.dir, "TUF_ROOT="+filepath.Join(b.dir, "tuf"))
@@ -161,7 +162,8 @@ func (b *bench) start() *lab.Registry {
 	return r
 }
 
-// answers returns the results of one consumer, in the order of the table's columns.
+// answers returns the results of one consumer, in the order of the columns of the table in
+// docs/trust.md.
 func (b *bench) answers(who string, ask func(b *bench, ref, form string) error) []string {
 	b.Helper()
 	var out, accepted []string
@@ -184,7 +186,7 @@ func (b *bench) answers(who string, ask func(b *bench, ref, form string) error) 
 		}
 		out = append(out, map[bool]string{true: "yes", false: "no"}[accepts == len(kinds)])
 	}
-	if who == "oras" || len(accepted) == 0 { // a program that does not verify images cannot refuse them
+	if who == "oras" || len(accepted) == 0 { // a program that does not verify images cannot refuse an image
 		return append(out, "-", "-", "-", "-", "-")
 	}
 	for _, attempt := range []func(form string) string{b.tampered, b.otherSigner, b.otherImage, b.otherRepository, b.otherPolicy} {
@@ -217,8 +219,8 @@ func (b *bench) promotedDigest(form string) name.Digest {
 	return ref.Context().Digest(head(b.T, ref.String()).Digest.String())
 }
 
-// pushed pushes an image to a repository, with the signatures of the promoted image. change alters
-// each signed message.
+// pushed pushes an image to a repository, and copies the signatures and statements of the promoted
+// image to it. change alters each signed message.
 func (b *bench) pushed(form, path string, image func() (remote.Taggable, error), change func([]byte) []byte) string {
 	b.Helper()
 	ref := b.registry.Ref(path + "/" + b.path() + "/" + form + ":1")
@@ -261,7 +263,7 @@ func (b *bench) otherPolicy(form string) string {
 
 var required = regexp.MustCompile(`(?m)^tool (\S+)$`)
 
-// version returns the version of the program's module in its go.mod.
+// version returns the version of a consumer's module in the consumer's go.mod.
 func (b *bench) version(module, program string) string {
 	b.Helper()
 	data, err := os.ReadFile(filepath.Join(module, "go.mod"))
@@ -282,7 +284,7 @@ func (b *bench) version(module, program string) string {
 	return ""
 }
 
-// compare compares the table with the table in docs/trust.md.
+// compare compares table with the table in docs/trust.md.
 func (b *bench) compare(table string) {
 	b.Helper()
 	const path, begin, end = "../docs/trust.md", "<!-- consumers: made by make test-consumers -->\n", "<!-- end of the consumers -->\n"

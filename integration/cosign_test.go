@@ -94,7 +94,7 @@ func testCosign(t *testing.T, binary, kind string) {
 		}
 	}
 
-	// cosign refuses the image with another key.
+	// cosign must refuse the image if another key is trusted.
 	key := filepath.Join(dir, "cosign.pub")
 	right, err := os.ReadFile(key)
 	if err != nil {
@@ -111,8 +111,8 @@ func testCosign(t *testing.T, binary, kind string) {
 	}
 	write(t, key, right)
 
-	// The signature is copied to another image and to another repository. cosign does not compare
-	// the repository; imagegate verify does.
+	// Copy the signature to another image and to another repository. cosign does not compare the
+	// repository, so it accepts the second copy. imagegate verify must refuse both.
 	other, err := lab.Image(vulnerableSpec)
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +137,7 @@ func testCosign(t *testing.T, binary, kind string) {
 		imagegateCode(t, dir, cache, 6, "verify", elsewhere.Digest(d.Digest.String()).String(), "--key", key)
 	}
 
-	// The payload of each statement is changed after signing.
+	// Change the payload of each statement after signing.
 	tamper(t, tagOf(repo, d.Digest, ".att"))
 	for _, predicate := range cosignTypes {
 		if cosign("verify-attestation", "--type", predicate, ref) == nil {
@@ -179,15 +179,15 @@ func imagegateOK(t *testing.T, dir, cache string, args ...string) string {
 	return imagegateCode(t, dir, cache, 0, args...)
 }
 
-// imagegateCode runs the command in this process, checks its exit code and returns its standard
-// output.
+// imagegateCode runs imagegate's command line in this process, checks the exit code and returns the
+// standard output.
 func imagegateCode(t *testing.T, dir, cache string, want int, args ...string) string {
 	t.Helper()
 	out, _ := imagegateRun(t, dir, cache, want, args...)
 	return out
 }
 
-// imagegateRun is like imagegateCode, and also returns standard error.
+// imagegateRun is like imagegateCode, but also returns the standard error output.
 func imagegateRun(t *testing.T, dir, cache string, want int, args ...string) (stdout, stderr string) {
 	t.Helper()
 	t.Setenv("COSIGN_PASSWORD", "correct horse")
@@ -250,7 +250,7 @@ func copyTag(t *testing.T, from, to name.Tag) {
 func copyAll(t *testing.T, from, to name.Repository, d *remote.Descriptor) {
 	t.Helper()
 	if d.MediaType.IsIndex() {
-		return // an index is not copied: the test with the copy uses a single image
+		return // an index is not copied, because the test that uses the copy has a single image
 	}
 	img, err := d.Image()
 	if err != nil {

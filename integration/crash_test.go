@@ -18,14 +18,14 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// nested returns a text with n open levels.
+// nested returns a text with n open nesting levels.
 func nested(before, level string, n int) string { return before + strings.Repeat(level, n) }
 
 // levels is a nesting depth that overflows the stack of any recursive parser.
 const levels = 6_000_000
 
-// bombs are files that crash the process that parses them. An ordinary test run uses only the quick
-// ones.
+// bombs are files that crash the process that parses them. An ordinary test run uses only the files
+// that crash quickly.
 var bombs = map[string]struct {
 	file  lab.File
 	quick bool
@@ -85,8 +85,9 @@ func aliases(n int) string {
 	return b.String()
 }
 
-// TestOnlyADenialExits2 checks that imagegate does not exit with 2, the code of a denial, if a file
-// crashes it, with unlimited and with little memory. IMAGEGATE_TEST_CRASH=1 tests all files.
+// TestOnlyADenialExits2 checks that imagegate does not exit with 2, the code of a denial, if
+// parsing a file crashes it, with unlimited and with little memory. IMAGEGATE_TEST_CRASH=1 tests
+// all bombs.
 func TestOnlyADenialExits2(t *testing.T) {
 	all := os.Getenv("IMAGEGATE_TEST_CRASH") != ""
 	w := newWork(t, "fixed")
@@ -118,8 +119,8 @@ func TestOnlyADenialExits2(t *testing.T) {
 	}
 }
 
-// TestLittleMemoryIsNoDenial checks that an image that passes is never denied, even if imagegate
-// has less and less memory.
+// TestLittleMemoryIsNoDenial checks that an image that passes is never denied, however little
+// memory imagegate has.
 func TestLittleMemoryIsNoDenial(t *testing.T) {
 	w := newWork(t, "fixed")
 	limits := []string{"2000000", "1000000"}
@@ -167,7 +168,7 @@ func neverStarted(code int, stderr string) bool {
 	return fatal && (code == 1 || code == 2) && !strings.Contains(stderr, "main.main")
 }
 
-// agrees checks that an exit code agrees with the report.
+// agrees checks that an exit code and a report state the same result.
 func (w *work) agrees(t *testing.T, limit string, code int, file, stderr string) {
 	t.Helper()
 	f, err := os.Open(file)
@@ -204,9 +205,9 @@ func (w *work) agrees(t *testing.T, limit string, code int, file, stderr string)
 	w.nothingLeft(t)
 }
 
-// TestCrashOfChildIsNoDenial ends the child process with the signals that the kernel and the Go
-// runtime use, and checks that this is not a denial. On SIGQUIT, the Go runtime writes a trace and
-// exits with 2, as on a fatal error.
+// TestCrashOfChildIsNoDenial kills the child process with the signals that the kernel and the Go
+// runtime use, and checks that the exit code does not mean a denial. On SIGQUIT, the Go runtime
+// writes a trace and exits with 2, as on a fatal error.
 func TestCrashOfChildIsNoDenial(t *testing.T) {
 	for name, signal := range map[string]syscall.Signal{"fatal": syscall.SIGQUIT, "abort": syscall.SIGABRT,
 		"segmentation fault": syscall.SIGSEGV, "out of memory": syscall.SIGKILL} {
@@ -257,7 +258,7 @@ func TestCrashAsFirstProcessIsNoDenial(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			writer, err := os.OpenFile(pipe, os.O_WRONLY, 0) // blocks until a reader opens the pipe
+			writer, err := os.OpenFile(pipe, os.O_WRONLY, 0) // OpenFile blocks until a reader opens the pipe
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -364,7 +365,7 @@ func childOf(t *testing.T, parent int) int {
 		}
 		stat, err := os.ReadFile(filepath.Join("/proc", e.Name(), "stat"))
 		if err != nil {
-			continue // the process has ended
+			continue // the process has already ended
 		}
 		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 		if len(fields) > 1 && fields[1] == strconv.Itoa(parent) {

@@ -11,7 +11,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// These images are vulnerable or fixed according to the records in examples/records.
+// According to examples/records, vulnerableSpec has vulnerabilities and fixedSpec has none.
 var (
 	fixedSpec = lab.ImageSpec{OSRelease: "debian 12",
 		DebPackages: []lab.Deb{{Name: "openssl", Version: "3.0.13-1~deb12u1"}},
@@ -45,8 +45,8 @@ var images = map[string]func() (remote.Taggable, error){
 		large.Files = []lab.File{{Path: "data", Zeros: 64 << 20}}
 		return lab.Image(large)
 	},
-	// gaps has unmatched packages of every kind: first-party, owned by the distribution, and
-	// unknown.
+	// gaps is an image with unmatched packages of every kind: first-party, owned by the
+	// distribution, and unknown.
 	"gaps": func() (remote.Taggable, error) {
 		spec := fixedSpec
 		spec.DebPackages = append([]lab.Deb{{Name: "node-owned", Version: "1.0-1", Arch: "all",

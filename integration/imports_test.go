@@ -23,7 +23,7 @@ type listed struct {
 	Deps       []string
 }
 
-// goList lists the product's packages.
+// goList returns imagegate's packages, as "go list" describes them.
 func goList(t *testing.T) map[string]listed {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-json=ImportPath,Standard,Imports,Deps", "./...")
@@ -55,8 +55,8 @@ func module(t *testing.T) string {
 	return strings.TrimSpace(string(out))
 }
 
-// TestImportsPointOneWay checks the layering: each package may import only the packages of this
-// module that are listed for it.
+// TestImportsPointOneWay checks that each package imports only the packages of this module that the
+// test lists for it.
 func TestImportsPointOneWay(t *testing.T) {
 	allowed := map[string][]string{
 		"policy":                     {"policy/evidence", "policy/internal/builtin", "policy/internal/coverage", "policy/internal/custom", "policy/internal/exceptions", "policy/internal/image", "policy/internal/indexed", "policy/internal/keys", "policy/internal/match", "policy/internal/order", "policy/internal/signed", "policy/internal/spdx", "policy/internal/strict", "policy/internal/vex", "policy/internal/wording", "internal/versions", "internal/clock", "internal/names"},
@@ -110,9 +110,10 @@ func TestImportsPointOneWay(t *testing.T) {
 		"gate":                       {"policy", "policy/evidence", "internal/registry", "gate/cache", "gate/catalog", "gate/filesystem", "gate/layers", "gate/match", "gate/secrets", "gate/vulndb", "internal/names"},
 		"promote":                    {"policy", "policy/evidence", "internal/attach", "internal/clock", "internal/registry", "gate", "gate/layers", "internal/trust"},
 		"internal/run":               {"policy", "policy/evidence", "gate", "promote", "internal/attestations", "internal/registry", "internal/report", "internal/trust"},
-		"internal/cli":               {"internal/cli/exit", "internal/cli/output", "internal/cli/password", "internal/audit", "internal/telemetry", "internal/buildinfo", "internal/flags", "internal/help", "internal/reference", "internal/run", "internal/observe", "internal/redact", "policy", "policy/evidence", "policy/suite", "policy/lint", "policy/explain", "policy/format", "internal/attach", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/suites", "internal/formats", "internal/attestations", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/suggest", "internal/supervise"},
+		"internal/cli":               {"internal/cli/exit", "internal/cli/output", "internal/cli/password", "internal/audit", "internal/replay", "internal/telemetry", "internal/buildinfo", "internal/flags", "internal/help", "internal/reference", "internal/run", "internal/observe", "internal/redact", "policy", "policy/evidence", "policy/suite", "policy/lint", "policy/explain", "policy/format", "internal/attach", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/suites", "internal/formats", "internal/attestations", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/suggest", "internal/supervise"},
 		"internal/cli/output":        {"gate", "gate/layers", "internal/audit", "internal/cli/exit", "internal/disk", "internal/formats", "internal/observe", "internal/report", "internal/run", "internal/suggest", "internal/supervise", "internal/telemetry", "policy", "policy/evidence"},
 		"internal/audit":             {"internal/report", "policy"},
+		"internal/replay":            {"internal/audit", "internal/layout", "internal/report", "policy", "policy/diff"},
 		"internal/telemetry":         {"gate", "internal/report"},
 		"internal/schemas":           nil,
 		"internal/cli/password":      {"internal/cli/exit"},
@@ -147,10 +148,10 @@ func TestImportsPointOneWay(t *testing.T) {
 }
 
 // TestHeavyLibrariesHaveOneHome checks that only the listed packages import syft, grype, sigstore
-// and the other heavy modules, so that few packages deal with the faults of each module.
+// and other large modules. So only few packages have to handle the peculiarities of each module.
 func TestHeavyLibrariesHaveOneHome(t *testing.T) {
 	homes := map[string][]string{
-		"github.com/anchore/syft/":        {"gate/catalog", "gate/match", "gate/vulndb"}, // grype's interfaces use syft's packages
+		"github.com/anchore/syft/":        {"gate/catalog", "gate/match", "gate/vulndb"}, // these packages need syft's types for grype's interfaces
 		"github.com/anchore/stereoscope/": {"gate/catalog", "gate/filesystem"},
 		"github.com/anchore/grype/":       {"gate/match", "gate/vulndb"},
 		"github.com/sigstore/":            {"internal/trust", "internal/lab"}, // internal/lab signs a TUF repository for the tests
@@ -172,8 +173,9 @@ func TestHeavyLibrariesHaveOneHome(t *testing.T) {
 	}
 }
 
-// TestPolicyIsPure checks that package policy and the packages below it depend only on the listed
-// modules, also indirectly: YAML, license expressions, version comparison of ecosystems, and CEL.
+// TestPolicyIsPure checks that package policy and the packages below it depend, directly or
+// indirectly, only on the listed modules: YAML, license expressions, version comparison of
+// ecosystems, and CEL.
 func TestPolicyIsPure(t *testing.T) {
 	mod := module(t)
 	known := []string{mod, "gopkg.in/yaml.v3", "github.com/github/go-spdx/v2", "github.com/Masterminds/semver/v3",
@@ -214,8 +216,8 @@ func TestBinaryHasNoTestServers(t *testing.T) {
 }
 
 // TestEdgesAreInjected checks that policy, gate, promote, internal/trust and internal/report do not
-// use the clock, the environment, os.Exit or context.Background. Only main and the command line may
-// use these.
+// use the clock, the environment, os.Exit or context.Background. Only main and internal/cli may use
+// these.
 func TestEdgesAreInjected(t *testing.T) {
 	banned := map[string]bool{"os.Exit": true, "os.Getenv": true, "os.LookupEnv": true, "os.Environ": true, "time.Now": true,
 		"context.Background": true, "context.TODO": true}
@@ -261,8 +263,8 @@ func TestModuleCanBeInstalled(t *testing.T) {
 	}
 }
 
-// TestTopLevelIsFixed checks that the top level of the repository has only the agreed names and the
-// usual files of a Go repository.
+// TestTopLevelIsFixed checks that the top-level folder of the repository contains only the listed
+// names and the usual files of a Go repository.
 func TestTopLevelIsFixed(t *testing.T) {
 	want := []string{"main.go", "gate", "promote", "policy", "examples", "integration", "go.mod", "go.sum", "action.yml",
 		"README.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "internal", ".git", ".gitignore", ".golangci.yml", ".ci", "bin", "docs"}

@@ -27,7 +27,7 @@ func TestInterruptedRunLeavesNothing(t *testing.T) {
 	for name, at := range map[string]struct {
 		side string
 		when func(*http.Request) bool
-		line string // progress line that marks the phase, for a phase without a request
+		line string // a progress line that marks the phase, for a phase without a request
 	}{
 		"resolving":   {side: "staging", when: lab.IsManifest},
 		"pulling":     {side: "staging", when: lab.IsBlob},
@@ -51,8 +51,8 @@ func testInterrupt(t *testing.T, side string, when func(*http.Request) bool, lin
 	var once sync.Once
 	stop := func() { once.Do(func() { close(reached) }) }
 	if side != "" {
-		// The request is held until the client gives up, so that the signal arrives while the
-		// request is in progress.
+		// Hold the request until the client gives up, so that the signal arrives while the request
+		// is in progress.
 		w.registries[side].SetHook(func(_ http.ResponseWriter, r *http.Request) bool {
 			if !when(r) {
 				return false
@@ -138,7 +138,7 @@ func (w *work) held(t *testing.T, args ...string) (*exec.Cmd, *safeBuffer) {
 }
 
 // TestFullDiskIsNotTheRegistrysFault checks that a full disk is not reported as a registry error.
-// It uses a limit on file sizes, which has the same effect as a full disk.
+// The test limits the size of files, which has the same effect as a full disk.
 func TestFullDiskIsNotTheRegistrysFault(t *testing.T) {
 	w := newWork(t, "large")
 	limited := exec.Command("bash", append([]string{"-c", `ulimit -f 8192; trap '' XFSZ; exec "$@"`, "bash"},
@@ -201,7 +201,7 @@ func newWork(t *testing.T, kind string) *work {
 	return w
 }
 
-// args returns a complete command line of imagegate with these arguments.
+// args returns a complete command line of imagegate that includes these arguments.
 func (w *work) args(args ...string) []string {
 	path, err := exec.LookPath("imagegate")
 	if err != nil {
@@ -215,7 +215,7 @@ func (w *work) command(t *testing.T, args ...string) *exec.Cmd {
 	line := w.args(args...)
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), line[0], line[1:]...)
 	cmd.Env = w.env
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // keeps signals for the test away from the command
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a signal to the test's process group must not reach the command
 	return cmd
 }
 

@@ -15,8 +15,8 @@ var (
 	notInNames = regexp.MustCompile(`[^\p{L}\p{N}_\- ]`)
 )
 
-// TestLinksBetweenDocumentsLead checks that each relative link in a document names an existing file
-// and, for a document, an existing heading.
+// TestLinksBetweenDocumentsLead checks that each relative link in a document points to an existing
+// file and, for a document, to an existing heading.
 func TestLinksBetweenDocumentsLead(t *testing.T) {
 	var files []string
 	for _, pattern := range []string{"../*.md", "../docs/*.md", "../examples/*.md", "../examples/*/*.md"} {
@@ -45,7 +45,7 @@ func TestLinksBetweenDocumentsLead(t *testing.T) {
 	}
 }
 
-// prose returns a document without its blocks of code.
+// prose returns a document without its code blocks.
 func prose(t *testing.T, file string) string {
 	t.Helper()
 	text, err := os.ReadFile(file)

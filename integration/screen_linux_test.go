@@ -17,13 +17,14 @@ import (
 
 func init() { screenCommand = screen }
 
-// The size of the terminal for the command screen.
+// The size of the terminal for the script command screen.
 const (
 	screenRows    = 24
 	screenColumns = 80
 )
 
-// screen runs a command on a terminal and writes its last screen to the file "screen".
+// screen implements the script command screen: it runs a command on a terminal and writes the last
+// screen to the file "screen".
 func screen(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: screen CODE COMMAND...")
@@ -46,7 +47,7 @@ func screen(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(cmd.Start())
 	ts.Check(side.Close())
 	output, err := io.ReadAll(terminal)
-	if err != nil && !errors.Is(err, unix.EIO) { // the error of a terminal whose last user is gone
+	if err != nil && !errors.Is(err, unix.EIO) { // EIO is the error of a terminal that no program has open any more
 		ts.Fatalf("reading the terminal: %v", err)
 	}
 	code := 0
@@ -65,7 +66,8 @@ func screen(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// openTerminal returns both sides of a new terminal: ours, and the one for a program.
+// openTerminal returns both ends of a new pseudo-terminal: ours for the test, and theirs for a
+// program.
 func openTerminal() (ours, theirs *os.File, err error) {
 	ours, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -90,7 +92,8 @@ func openTerminal() (ours, theirs *os.File, err error) {
 
 var sequence = regexp.MustCompile("\x1b\\[[0-9;?]*[A-Za-z]")
 
-// screenLines returns the rows that a terminal shows. A carriage return begins the row again.
+// screenLines returns the rows that a terminal shows after this output. A carriage return begins
+// the row again.
 func screenLines(output string) []string {
 	var rows []string
 	output = sequence.ReplaceAllString(strings.ReplaceAll(output, "\r\n", "\n"), "")

@@ -22,7 +22,7 @@ type vault struct {
 	address, token string
 }
 
-// startVault starts the program of integration/tools/vault, and returns the running server.
+// startVault starts the program of integration/tools/vault, and returns the running Vault.
 func startVault(t *testing.T, program string) *vault {
 	t.Helper()
 	lines := serve(t, exec.CommandContext(t.Context(), program))
@@ -52,7 +52,7 @@ func serve(t *testing.T, cmd *exec.Cmd) <-chan string {
 	}
 	t.Cleanup(func() {
 		stop.Close()
-		_ = cmd.Wait() // the exit code of the program does not matter, only its responses
+		_ = cmd.Wait() // ignores the exit code of the program, because the tests check only its responses
 	})
 	lines := make(chan string)
 	go func() {
@@ -122,7 +122,7 @@ func (v *vault) create(name, kind, file string) {
 	write(v.T, file, public)
 }
 
-// sigstore is a running Sigstore, with the files that describe it.
+// sigstore is a running Sigstore, with the files that a client needs to trust it.
 type sigstore struct {
 	dir, root string
 	// authority and stamps are files with the certificates of the certificate authority and the
@@ -155,7 +155,7 @@ type certified struct {
 	} `json:"certChain"`
 }
 
-// startSigstore starts the Sigstore of the tests in integration/sigstore.
+// startSigstore runs TestServe of integration/sigstore, which starts a Sigstore.
 func startSigstore(t *testing.T, program string) *sigstore {
 	t.Helper()
 	s := &sigstore{dir: t.TempDir()}
@@ -172,7 +172,7 @@ func startSigstore(t *testing.T, program string) *sigstore {
 		t.Fatalf("%s does not serve", program)
 	}
 	go func() {
-		for range lines { // discards the logs of the servers
+		for range lines { // discards the remaining logs of the servers
 		}
 	}()
 	s.root = filepath.Join(s.dir, "root.json")

@@ -15,7 +15,8 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// sign signs the image of a reference, as a build does: "sign KEY REF".
+// sign implements the script command "sign KEY REF": it signs the image of a reference, as a build
+// does.
 func sign(ts *testscript.TestScript, _ bool, args []string) {
 	signer, ref, digest := signing(ts, args[0], args[1])
 	signatures, err := trust.SignImage(context.Background(), signer, trust.Legacy, ref.Context(), digest)
@@ -23,8 +24,8 @@ func sign(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(storeAs(context.Background(), signer.Trust(), trust.Legacy, ref.Context(), digest, attach.Attachments{Signatures: signatures}))
 }
 
-// attest attests a predicate about the image of a reference, in one signature format: "attest KEY
-// REF FORM TYPE FILE".
+// attest implements the script command "attest KEY REF FORM TYPE FILE": it attests a predicate
+// about the image of a reference, in one signature format.
 func attest(ts *testscript.TestScript, _ bool, args []string) {
 	signer, ref, digest := signing(ts, args[0], args[1])
 	form, err := trust.ParseFormat(args[2])
@@ -47,7 +48,8 @@ func signing(ts *testscript.TestScript, key, path string) (*trust.Signer, name.R
 	return signer, ref, d.Digest
 }
 
-// embedKey replaces the word KEY in a file with a public key: "embedkey FILE KEY".
+// embedKey implements the script command "embedkey FILE KEY": it replaces the word KEY in a file
+// with a public key.
 func embedKey(ts *testscript.TestScript, _ bool, args []string) {
 	key := strings.ReplaceAll(strings.TrimSpace(ts.ReadFile(args[1])), "\n", "\n      ")
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(ts.ReadFile(args[0]), "KEY", key, 1)), 0o600))

@@ -18,7 +18,7 @@ import (
 )
 
 // transplant copies the signatures and statements of one image to another, in both signature
-// formats, as an attacker can who has write access to the registry and no key. change alters each
+// formats, as an attacker can who has write access to the registry but no key. change alters each
 // signed message.
 func transplant(t *testing.T, from name.Digest, to *remote.Descriptor, repo name.Repository, change func([]byte) []byte) {
 	t.Helper()
@@ -106,7 +106,7 @@ func changeEnvelope(t *testing.T, data []byte, change func([]byte) []byte) []byt
 	}
 	changed := change(body)
 	if bytes.Equal(changed, body) {
-		return data // the bytes must not change, because a timestamp may cover all of them
+		return data // the JSON must stay the same byte for byte, because a timestamp may cover all of it
 	}
 	envelope["payload"] = base64.StdEncoding.EncodeToString(changed)
 	return encoded(t, envelope)
@@ -158,7 +158,7 @@ func putReferrer(t *testing.T, img v1.Image, to *remote.Descriptor, repo name.Re
 	}
 }
 
-// manifest is a manifest that is pushed unchanged, byte for byte.
+// manifest is a raw manifest, which is pushed byte for byte.
 type manifest struct {
 	data      []byte
 	mediaType types.MediaType

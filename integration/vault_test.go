@@ -10,7 +10,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// TestKeyOfAVault promotes and verifies images with keys in a real Vault, with each kind of key
+// TestKeyOfAVault promotes and verifies images with keys in a real Vault, with each type of key
 // that can sign. "make test-consumers" builds Vault.
 func TestKeyOfAVault(t *testing.T) {
 	bin := os.Getenv("IMAGEGATE_TEST_CONSUMERS")
@@ -45,15 +45,16 @@ func TestKeyOfAVault(t *testing.T) {
 		})
 	}
 
-	// A signature by an older version of a key stays valid until that key is no longer trusted.
+	// After a key rotation, a signature by the older version of the key stays valid until that
+	// version is no longer trusted.
 	to := approved.Ref("ecdsa-p256/app:1")
 	v.ask(http.MethodPost, "keys/ecdsa-p256/rotate", "")
 	imagegateOK(t, dir, cache, "verify", to, "--key", in("ecdsa-p256.pub"))
 	imagegateOK(t, dir, cache, "promote", staging.Ref("app:1"), to, "--policy", in("policy.yaml"), "--key", "hashivault://ecdsa-p256")
 	imagegateOK(t, dir, cache, "verify", to, "--key", "hashivault://ecdsa-p256")
 
-	// A token without permission to sign leads to an error. The token must not appear in the
-	// output.
+	// A token without permission to sign must lead to an error, and the token must not appear in
+	// the output.
 	t.Setenv("VAULT_TOKEN", "hvs.ofnobody")
 	_, out := imagegateRun(t, dir, cache, 6, "promote", staging.Ref("app:1"), approved.Ref("refused/app:1"), "--policy", in("policy.yaml"), "--key", "hashivault://ecdsa-p256")
 	if strings.Contains(out, "hvs.") {

@@ -7,15 +7,16 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// withAdvisories returns clean evidence from a database with these numbers of advisories.
+// withAdvisories returns clean evidence whose database has these numbers of advisories.
 func withAdvisories(counted ...evidence.Advisories) evidence.Input {
 	in := cleanInput()
 	in.Database.Advisories = counted
 	return in
 }
 
-// TestEmptyOrOtherDatabaseNeverPasses checks that the database must have at least one advisory for
-// the image, even without minAdvisories and even if unmatched packages only warn.
+// TestEmptyOrOtherDatabaseNeverPasses checks that an image is denied if the database has no
+// advisory for it, even if the policy does not set minAdvisories and only warns about unmatched
+// packages.
 func TestEmptyOrOtherDatabaseNeverPasses(t *testing.T) {
 	p := blockAll()
 	p.Distribution.NotCovered = warnNotCovered
@@ -29,8 +30,9 @@ func TestEmptyOrOtherDatabaseNeverPasses(t *testing.T) {
 	passed(t, p.Evaluate(withAdvisories(evidence.Advisories{Distribution: "debian 12"}, evidence.Advisories{Type: "npm", Count: 1}), now))
 }
 
-// TestOneAdvisoryDoesNotCoverAType checks that a limit applies to the distribution and to each type
-// separately. Many advisories for one type do not make up for too few for another type.
+// TestOneAdvisoryDoesNotCoverAType checks that minAdvisories applies to the distribution and to
+// each package type separately. Many advisories for one type do not make up for too few for another
+// type.
 func TestOneAdvisoryDoesNotCoverAType(t *testing.T) {
 	p := blockAll()
 	p.Database.MinAdvisories = 10
@@ -61,8 +63,8 @@ func TestOneAdvisoryDoesNotCoverAType(t *testing.T) {
 	}
 }
 
-// TestStaleDatabaseIsExceptedOnlyByEvaluate checks an exception for the database's age:
-// MaxDatabaseAge then sets no limit, and Evaluate decides whether the exception applies.
+// TestStaleDatabaseIsExceptedOnlyByEvaluate checks that an exception for the age of the database
+// makes MaxDatabaseAge return no limit. Only Evaluate can decide whether the exception applies.
 func TestStaleDatabaseIsExceptedOnlyByEvaluate(t *testing.T) {
 	const anyAge = 1 << 62
 	p := blockAll()

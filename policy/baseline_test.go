@@ -9,7 +9,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// inheriting returns a policy with a baseline and these rules, which block.
+// inheriting returns a policy with a baseline and the given rules. All of its rules block.
 func inheriting(rules ...Rule) *Policy {
 	p := &Policy{Baseline: InheritApproved, Rules: rules}
 	for i := range p.Rules {
@@ -80,8 +80,8 @@ func TestNamedVulnerabilityIsNotInherited(t *testing.T) {
 		d := inheriting(slices.Clone(rules)...).Evaluate(withBaseline(all(f), f), now)
 		denied(t, d, "vulnerability "+string(rune('a'+slices.IndexFunc(rules, func(r Rule) bool { return len(r.IDs) > 0 }))))
 	}
-	// During a grace period, the finding is a warning because of the grace period, not because of
-	// the baseline.
+	// During a grace period, the finding only warns because of the grace period, not because of the
+	// baseline.
 	f = graced(now.Add(-ruleDay))
 	d := inheriting(Rule{}, Rule{IDs: []string{"CVE-1"}, Grace: 2 * ruleDay}).Evaluate(withBaseline(all(f), f), now)
 	passed(t, d)
@@ -123,8 +123,8 @@ func TestParseBaseline(t *testing.T) {
 		t.Errorf("%q", p.Baseline)
 	}
 	for value, want := range map[string]string{
-		"none": `4:11: "baseline": unknown baseline "none": want approved`,
-		"true": `4:11: "baseline" is a true or false: want approved`,
+		"none": `4:11: "baseline": unknown baseline "none": expected approved`,
+		"true": `4:11: "baseline" is a boolean: expected approved`,
 	} {
 		if diff := cmp.Diff([]string{"p.yaml:" + want}, problems(t, minimal+"baseline: "+value+"\n")); diff != "" {
 			t.Error(diff)

@@ -42,7 +42,7 @@ func (d *decoder) copyAttestations(to *[]CopyRule) strict.Reader {
 func (d *decoder) copiedType(to *string) strict.Reader {
 	return strict.Scalar(d.Decoder, to, "a predicate type, or signature", func(s string) (string, error) {
 		if s == "" {
-			return "", errors.New("the type is empty")
+			return "", errors.New("the predicate type is empty")
 		}
 		return s, nil
 	}, "!!str")

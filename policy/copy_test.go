@@ -61,7 +61,7 @@ func TestParseCopyAttestationsErrors(t *testing.T) {
 	for section, want := range map[string]string{
 		"copyAttestations: [{type: x}]":                         `"signers"`,
 		"copyAttestations: [{signers: [ci]}]":                   `"type"`,
-		`copyAttestations: [{type: "", signers: [ci]}]`:         "the type is empty",
+		`copyAttestations: [{type: "", signers: [ci]}]`:         "the predicate type is empty",
 		"copyAttestations: [{type: x, signers: [nobody]}]":      `"nobody" is not one of the policy's signers`,
 		"copyAttestations: [{type: x, signers: [ci], more: 1}]": `"more"`,
 		"copyAttestations: {type: x, signers: [ci]}":            "list",

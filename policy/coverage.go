@@ -102,7 +102,7 @@ func (c *CoverageEffects) of(r evidence.UnmatchedReason) Effect {
 	case "firstParty":
 		return c.FirstParty.Effect()
 	}
-	return min(c.Distribution, c.PackageType, c.Version) // Block is the lowest value
+	return min(c.Distribution, c.PackageType, c.Version) // Block is the lowest Effect, so the minimum is the strictest one
 }
 
 func (u *UnknownEffects) of(c evidence.UnknownClass) Effect {
@@ -117,15 +117,15 @@ func (u *UnknownEffects) of(c evidence.UnknownClass) Effect {
 	return u.File
 }
 
-// isEffectGroup reports whether t is a group of effects. In a policy file, the value of a group is
-// one effect or a mapping of effects.
+// isEffectGroup reports whether t is a struct of effects. In a policy file, the value of such a
+// group is a single effect or a mapping of effects.
 func isEffectGroup(t reflect.Type) bool {
 	return t == reflect.TypeFor[CoverageEffects]() || t == reflect.TypeFor[UnknownEffects]()
 }
 
-// effects reads the value of a key into group, a pointer to a struct of effects. The value is one
-// effect or a mapping of effects. One effect sets every field that blocks by default, but no
-// OptInEffect.
+// effects reads the value of a key into group, a pointer to a struct of effects. The value is a
+// single effect or a mapping of effects. A single effect sets every field that blocks by default,
+// but no OptInEffect.
 func (d *decoder) effects(group any) strict.Reader {
 	v := reflect.ValueOf(group).Elem()
 	return func(key, n *yaml.Node) {
@@ -151,7 +151,7 @@ func (d *decoder) effects(group any) strict.Reader {
 		}
 		d.Mapping(n, strict.Quoted(key), fields...)
 		if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
-			d.Problem(n, "%q is empty: want block, warn or a mapping", key.Value)
+			d.Problem(n, "%q is empty: expected block, warn or a mapping", key.Value)
 		}
 	}
 }
@@ -176,8 +176,8 @@ func setEffects(to, from reflect.Value, key string) []string {
 	return changed
 }
 
-// coverage reports packages that could not be matched. It omits packages that belong to another
-// package whose advisories also cover them.
+// coverage reports the packages of a platform that could not be matched. It omits packages that
+// belong to another package whose advisories also cover them.
 func (e *evaluation) coverage(p *evidence.Platform) {
 	for _, u := range order.Sorted(p.Unmatched, order.CompareUnmatched) {
 		if u.Reason.EvaluatedElsewhere() {
@@ -195,7 +195,8 @@ func (e *evaluation) coverage(p *evidence.Platform) {
 	}
 }
 
-// packagesOf returns the packages of u. An exception covers u only if it matches all of them.
+// packagesOf returns the packages that u is about. An exception covers u only if it matches all of
+// them.
 func packagesOf(p *evidence.Platform, u *evidence.Unmatched) (about exceptions.About) {
 	for _, pkg := range coverage.Packages(p, u) {
 		about.Add(pkg)
@@ -203,8 +204,8 @@ func packagesOf(p *evidence.Platform, u *evidence.Unmatched) (about exceptions.A
 	return about
 }
 
-// unknowns reports files that could not be read. It omits files that a package of the distribution
-// installed, because the distribution's advisories cover them.
+// unknowns reports the files of a platform that could not be read. It omits files that a package of
+// the distribution installed, because the distribution's advisories cover them.
 func (e *evaluation) unknowns(p *evidence.Platform) {
 	for _, u := range order.Sorted(p.Unknowns, order.CompareUnknowns) {
 		if u.Class == evidence.UnknownOwned {

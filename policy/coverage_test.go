@@ -11,7 +11,8 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/coverage"
 )
 
-// The reasons and classes that a single effect "warn" sets.
+// warnNotCovered and warnUnknowns are the effects that the single effect "warn" sets for a whole
+// group.
 var (
 	warnNotCovered = CoverageEffects{Distribution: Warn, PackageType: Warn, Version: Warn}
 	warnUnknowns   = UnknownEffects{PackageDatabase: Warn, Archive: Warn, File: Warn}
@@ -85,13 +86,13 @@ func TestEachClassOfUnknownHasItsEffect(t *testing.T) {
 
 func TestGroupsOfEffectsAreStrict(t *testing.T) {
 	for data, want := range map[string]string{
-		"distribution: {notCovered: deny}":                 "4:28: \"notCovered\": unknown effect \"deny\": want block or warn",
-		"distribution: {notCovered: [warn]}":               `4:28: "notCovered" is a list: want a mapping`,
-		"distribution: {notCovered: {}}":                   `4:28: "notCovered" is empty: want block, warn or a mapping`,
+		"distribution: {notCovered: deny}":                 "4:28: \"notCovered\": unknown effect \"deny\": expected block or warn",
+		"distribution: {notCovered: [warn]}":               `4:28: "notCovered" is a list: expected a mapping`,
+		"distribution: {notCovered: {}}":                   `4:28: "notCovered" is empty: expected block, warn or a mapping`,
 		"distribution: {notCovered: {versions: warn}}":     `4:29: unknown key "versions" in "notCovered": did you mean "version"?`,
-		"distribution: {notCovered: {firstParty: ignore}}": `4:41: "firstParty": unknown effect "ignore": want block or warn`,
+		"distribution: {notCovered: {firstParty: ignore}}": `4:41: "firstParty": unknown effect "ignore": expected block or warn`,
 		"sbom: {unknowns: {archives: warn}}":               `4:19: unknown key "archives" in "unknowns": did you mean "archive"?`,
-		"sbom: {unknowns: }":                               `4:18: "unknowns" is empty: want block or warn`,
+		"sbom: {unknowns: }":                               `4:18: "unknowns" is empty: expected block or warn`,
 	} {
 		if diff := cmp.Diff([]string{"p.yaml:" + want}, problems(t, minimal+data+"\n")); diff != "" {
 			t.Errorf("%s: %s", data, diff)
@@ -99,8 +100,8 @@ func TestGroupsOfEffectsAreStrict(t *testing.T) {
 	}
 }
 
-// TestScopeChangesOneReason checks that a scope changes one reason and the policy keeps the others.
-// The violation names the scope only if the scope decides about it.
+// TestScopeChangesOneReason checks that a scope changes the effect for one reason and keeps the
+// policy's effects for the others. A violation names the scope only if the scope set its effect.
 func TestScopeChangesOneReason(t *testing.T) {
 	p := parsed(t, minimal+`distribution:
   notCovered: {packageType: warn, firstParty: block}
@@ -133,7 +134,8 @@ images:
 	}
 }
 
-// withExceptions returns a policy with exceptions. Each argument has the keys of one exception.
+// withExceptions returns the YAML of a policy with exceptions. Each argument has the keys of one
+// exception.
 func withExceptions(keys ...string) string {
 	data := minimal + "exceptions:\n"
 	for _, k := range keys {
@@ -142,8 +144,8 @@ func withExceptions(keys ...string) string {
 	return data
 }
 
-// TestExceptionForAGapCoversItAlone checks that an exception covers exactly the packages or files
-// that it names.
+// TestExceptionForAGapCoversItAlone checks that an exception for a gap (an unmatched package or an
+// unreadable file) covers exactly the packages or files that it names.
 func TestExceptionForAGapCoversItAlone(t *testing.T) {
 	in := cleanInput()
 	p := &in.Platforms[0]
@@ -189,8 +191,8 @@ func TestExceptionForAGapCoversItAlone(t *testing.T) {
 	}
 }
 
-// TestExpiredExceptionForAGapBlocks checks that a gap blocks again after its exception has expired,
-// and that the violation lists the expired exception.
+// TestExpiredExceptionForAGapBlocks checks that a gap (an unmatched package or an unreadable file)
+// blocks again after its exception has expired, and that the violation lists the expired exception.
 func TestExpiredExceptionForAGapBlocks(t *testing.T) {
 	in := cleanInput()
 	in.Platforms[0].Unknowns = []evidence.Unknown{{Location: evidence.Location{Path: "/a"}, Reason: "r"}}
@@ -202,8 +204,8 @@ func TestExpiredExceptionForAGapBlocks(t *testing.T) {
 }
 
 // TestOwnedPackageIsNotPartOfATypeThatIsNotInTheDatabase checks packages that the distribution
-// owns, if the database does not have their type. An exception for the type need not match them,
-// and an exception that matches only them does not cover the type.
+// owns, of a type that the database does not have. An exception for the type need not match these
+// packages, and an exception that matches only these packages does not cover the type.
 func TestOwnedPackageIsNotPartOfATypeThatIsNotInTheDatabase(t *testing.T) {
 	in := cleanInput()
 	p := &in.Platforms[0]

@@ -88,10 +88,11 @@ func (r *CustomRule) compiled() custom.Rule {
 	return custom.Rule{Name: r.Name, Each: custom.Each(r.Each), Program: r.program}
 }
 
-// maxCustomRules limits the number of custom rules in a list, because compiling each takes time.
+// maxCustomRules limits the number of custom rules in a list, because compiling each rule takes
+// time.
 const maxCustomRules = 1000
 
-// custom reads the custom rules and compiles them.
+// custom returns a reader that parses and compiles the custom rules.
 func (d *decoder) custom(to *[]CustomRule, lines map[string]int) strict.Reader {
 	return d.List(maxCustomRules, func(n *yaml.Node) {
 		r := CustomRule{Position: d.position(n)}
@@ -117,11 +118,11 @@ func (d *decoder) each(to *Each) strict.Reader {
 		case EachFinding, EachPackage, EachPlatform:
 			return e, nil
 		}
-		return "", fmt.Errorf("%q is not a kind of object: want finding, package or platform", s)
+		return "", fmt.Errorf("%q is not a kind of object: expected finding, package or platform", s)
 	}, "!!str")
 }
 
-// celSource is the text of an expression and its node in the file.
+// celSource is the text of a CEL expression and its node in the policy file.
 type celSource struct {
 	text string
 	node *yaml.Node
@@ -173,7 +174,7 @@ func (e *evaluation) custom(p *evidence.Platform) {
 	}
 }
 
-// customMatch is a custom rule that matches a finding, or that could not be evaluated.
+// customMatch is a custom rule that matches a finding or that could not be evaluated.
 type customMatch struct {
 	rule    *rule
 	message string
@@ -186,7 +187,7 @@ func (e *evaluation) customMatches(s *indexed.Finding) (matches []customMatch) {
 		r := &e.customRules[i]
 		if matched, message, err := r.custom.compiled().Matches(e.in, s.Platform, s.Finding, e.now); matched {
 			if err == nil && r.custom.Message == "" {
-				message = "" // reports show the rule's name anyway
+				message = "" // reports show the name of the rule in any case
 			}
 			matches = append(matches, customMatch{r, message, err})
 		}

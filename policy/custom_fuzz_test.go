@@ -14,7 +14,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// strictness ranks the result of a rule for a finding. A rule that could not be evaluated ranks
+// strictness ranks the results of a rule for a finding. A rule that could not be evaluated ranks
 // highest, because no exception covers it.
 func strictness(r *CustomRule, in *evidence.Input, f evidence.Finding) int {
 	matched, _, err := r.compiled().Matches(in, &in.Platforms[0], &f, now)
@@ -29,7 +29,7 @@ func strictness(r *CustomRule, in *evidence.Input, f evidence.Finding) int {
 	return 0
 }
 
-// checkSeverities checks that a rule is not less strict at a higher severity.
+// checkSeverities checks that a rule is at least as strict for a finding at a higher severity.
 func checkSeverities(t *testing.T, r *CustomRule, in *evidence.Input, f evidence.Finding) (outcomes [4]bool) {
 	t.Helper()
 	before := 0
@@ -47,8 +47,8 @@ func checkSeverities(t *testing.T, r *CustomRule, in *evidence.Input, f evidence
 	return outcomes
 }
 
-// TestRaisingASeverityLosesNoMatch checks random rules: a match at one severity remains a match at
-// a higher one.
+// TestRaisingASeverityLosesNoMatch checks with random rules that a match at one severity is also a
+// match at every higher severity.
 func TestRaisingASeverityLosesNoMatch(t *testing.T) {
 	in := customInput()
 	var met [4]int
@@ -76,7 +76,7 @@ func TestRaisingASeverityLosesNoMatch(t *testing.T) {
 	}
 }
 
-// expressions generates random expressions.
+// expressions generates random CEL expressions.
 type expressions struct{ *rand.Rand }
 
 func (g expressions) condition(depth int) string {
@@ -114,9 +114,9 @@ func (g expressions) severity() string {
 	return "severity." + evidence.Severity(g.IntN(int(evidence.SeverityCritical)+1)).String()
 }
 
-// FuzzCustomRule reads a rule with any expression. If Parse refuses the rule, the error must have a
-// position inside the file. If Parse accepts it, the rule must give the same result each time, and
-// must not be milder for a worse finding.
+// FuzzCustomRule parses a rule with any expression. If Parse refuses the rule, the error must have
+// a position inside the file. If Parse accepts the rule, it must give the same result each time,
+// and must not be less strict for a worse finding.
 func FuzzCustomRule(f *testing.F) {
 	for _, when := range []string{
 		`pkg.name == "telnetd"`, `finding.severity >= severity.high`, `platform.packages.exists(p, p.licenses.all(l, l != ""))`,
@@ -139,7 +139,7 @@ func FuzzCustomRule(f *testing.F) {
 		}
 		source, err := yaml.Marshal(map[string]any{"custom": []any{rule}})
 		if err != nil {
-			return // not text that YAML can hold
+			return // YAML cannot represent this text
 		}
 		rules, err := parseCustom(string(source))
 		if err != nil {
@@ -169,7 +169,7 @@ func messagesOf(r *CustomRule, in *evidence.Input) (messages []string) {
 	return messages
 }
 
-// checkPlaces checks that every problem is at a character of the file.
+// checkPlaces checks that the position of every problem is inside the file.
 func checkPlaces(t *testing.T, source string, err error) {
 	t.Helper()
 	var problems *ParseError

@@ -11,7 +11,7 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
-// parseCustom reads the custom rules of a policy that has no other sections.
+// parseCustom parses the custom rules of a policy that has no other sections.
 func parseCustom(source string) ([]CustomRule, error) {
 	d := newDecoder("policy.yaml", "")
 	rules := []CustomRule{}
@@ -21,7 +21,7 @@ func parseCustom(source string) ([]CustomRule, error) {
 	return rules, d.err()
 }
 
-// customRule creates one rule. An empty message is left out.
+// customRule creates one rule. If message is empty, the rule has no message key.
 func customRule(t testing.TB, each Each, effect Effect, when, message string) *CustomRule {
 	t.Helper()
 	block := func(s string) string { return "|-\n      " + strings.ReplaceAll(s, "\n", "\n      ") + "\n" }

@@ -29,9 +29,9 @@ func TestCustomProblems(t *testing.T) {
 `, []string{
 			`4:14: undefined field 'nam'`,
 			`4:41: found no matching overload for '_==_' applied to '(string, int)'`,
-			`7:13: "effect": unknown effect "deny": want block or warn`,
-			`8:11: the expression is of type int: want bool`,
-			`9:14: the expression is of type int: want string`,
+			`7:13: "effect": unknown effect "deny": expected block or warn`,
+			`8:11: the expression is of type int: expected bool`,
+			`9:14: the expression is of type int: expected string`,
 			`10:5: a custom rule has no "name", which is mandatory`,
 			`11:28: found no matching overload for '_>=_' applied to '(Severity, int)'`,
 			`12:14: undeclared reference to 'nothing'`,
@@ -50,14 +50,14 @@ func TestCustomProblems(t *testing.T) {
     each: package
     when: " "
 `, []string{
-			`3:11: "each": "packages" is not a kind of object: want finding, package or platform`,
+			`3:11: "each": "packages" is not a kind of object: expected finding, package or platform`,
 			`5:11: another rule on line 2 is named "one"`,
-			`7:11: "when" is a true or false: want text in quotes`,
-			`8:5: unknown key "if" in a custom rule: want one of name, effect, each, when, message`,
+			`7:11: "when" is a boolean: expected text in quotes`,
+			`8:5: unknown key "if" in a custom rule: expected one of name, effect, each, when, message`,
 			`9:5: a custom rule has no "each", which is mandatory`,
 			`13:11: "when": is blank`,
 		}},
-		{"no list", "custom: x\n", []string{`1:9: "custom" is text: want a list`}},
+		{"no list", "custom: x\n", []string{`1:9: "custom" is text: expected a list`}},
 
 		{"plain", ofPackages(`when: pkg.name == nam`), []string{`4:23: undeclared reference to 'nam'`}},
 		{"plain over lines", ofPackages("when: pkg.name\n      ==\n        nam"), []string{`6:9: undeclared reference to 'nam'`}},
@@ -95,7 +95,7 @@ func TestCustomProblems(t *testing.T) {
 		{"duration", ofPackages(`when: now > now + duration("1 day")`), []string{"4:32: invalid duration argument"}},
 		{"timestamp", ofPackages(`when: now > timestamp("tomorrow")`), []string{"4:27: invalid timestamp argument"}},
 		{"cost", ofPackages(`when: platform.packages.exists(a, platform.packages.exists(b, a.name == b.version))`), []string{
-			`4:11: the expression may cost 2800070003 for a large image, and 1000000 at most is allowed: look through a list once, not once for each entry of another`}},
+			`4:11: the expression may cost 2800070003 for a large image, the limit is 1000000: look through a list once, not once for each entry of another list`}},
 		{"length", ofPackages(`when: pkg.name == "` + strings.Repeat("a", 16<<10) + `"`), []string{
 			`4:11: expression code point size exceeds limit: size: 16398, limit 16384`}},
 		{"depth", ofPackages(`when: ` + strings.Repeat("(", 3000) + `true` + strings.Repeat(")", 3000)), []string{
@@ -116,8 +116,8 @@ func TestCustomProblems(t *testing.T) {
 	}
 }
 
-// ofPackages returns a policy with one custom rule about packages. lines are the last lines of the
-// rule.
+// ofPackages returns the YAML of a policy with one custom rule about packages. lines are the last
+// lines of the rule.
 func ofPackages(lines string) string {
 	return "custom:\n  - name: a rule\n    each: package\n    " + lines + "\n"
 }

@@ -85,7 +85,7 @@ func (e *Effect) UnmarshalText(text []byte) error {
 	case "warn":
 		*e = Warn
 	default:
-		return fmt.Errorf("unknown effect %q: want block or warn", text)
+		return fmt.Errorf("unknown effect %q: expected block or warn", text)
 	}
 	return nil
 }
@@ -98,15 +98,15 @@ const (
 	KindVulnerability Kind = "vulnerability"
 	KindDatabase      Kind = "database"
 	KindDistribution  Kind = "distribution"
-	KindCoverage      Kind = "coverage" // packages could not be matched
-	KindSBOM          Kind = "sbom"     // files could not be cataloged, or there are too few packages
-	KindEvidence      Kind = "evidence" // the evidence is incomplete, or a policy is missing
+	KindCoverage      Kind = "coverage" // packages that could not be matched
+	KindSBOM          Kind = "sbom"     // files that could not be cataloged, or too few packages
+	KindEvidence      Kind = "evidence" // incomplete evidence, or a missing policy
 	KindException     Kind = "exception"
 	KindLicense       Kind = "license"
 	KindPackage       Kind = "package"
-	KindImage         Kind = "image" // how the image is built
+	KindImage         Kind = "image" // the way the image is built
 	KindProvenance    Kind = "provenance"
-	KindScope         Kind = "scope" // the policy has no scope for the image
+	KindScope         Kind = "scope" // an image that no scope of the policy matches
 )
 
 // Violation is one reason to deny the image. In Decision.Warnings, it is one reason for a warning.
@@ -147,8 +147,8 @@ type Violation struct {
 	Expired []Exception `json:"expired,omitempty"`
 }
 
-// effectKey returns the path of the key that sets the effect of v: the rule, or the class or reason
-// below it, such as "sbom.unknowns.archive".
+// effectKey returns the path of the key that sets the effect of v: the name of the rule, or the
+// class or reason below it, such as "sbom.unknowns.archive".
 func (v *Violation) effectKey() string {
 	switch {
 	case v.Unknown != nil:

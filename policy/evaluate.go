@@ -23,16 +23,16 @@ func (p *Policy) Evaluate(in evidence.Input, now time.Time) Decision {
 	return Set{p}.Evaluate(in, now)
 }
 
-// evaluation collects the result of one policy. Messages contain dates but no ages, because a
-// Decision must not change before Until.
+// evaluation collects the result of one policy. Messages contain dates but no ages, because ages
+// would change before Decision.Until.
 type evaluation struct {
 	Decision
 	policy      scoped
-	missing     bool // the policy is nil
+	missing     bool // true if the policy is nil
 	in          *evidence.Input
 	rules       []rule
-	customRules []rule                                          // custom rules about findings
-	inherited   func(platform string, f *evidence.Finding) bool // whether the baseline has a finding
+	customRules []rule                                          // the custom rules about findings
+	inherited   func(platform string, f *evidence.Finding) bool // reports whether the baseline has a finding
 	signers     signed.Signers
 	exceptions  *exceptions.List
 	statements  *vex.Statements
@@ -63,7 +63,7 @@ func newEvaluation(p *Policy, in *evidence.Input, now time.Time) *evaluation {
 	return e
 }
 
-// report adds v to the list for its effect. Any effect other than Warn blocks.
+// report adds v to the violations or the warnings. Any effect other than Warn blocks.
 func (e *evaluation) report(effect Effect, v Violation) {
 	e.policy.locate(&v)
 	if effect == Warn {
@@ -73,7 +73,7 @@ func (e *evaluation) report(effect Effect, v Violation) {
 	e.Violations = append(e.Violations, v)
 }
 
-// changes records that the result may change at t, unless t is in the past.
+// changes records t as a time when the result may change, unless t is in the past.
 func (e *evaluation) changes(t time.Time) {
 	if t.After(e.now) && (e.Until.IsZero() || t.Before(e.Until)) {
 		e.Until = t.UTC()
@@ -121,8 +121,8 @@ func (e *evaluation) database() {
 	e.advisories(db.Advisories)
 }
 
-// advisories blocks if the database has too few advisories for the image. An empty database finds
-// nothing, but that does not mean that the image has no vulnerabilities.
+// advisories denies the image if the database has too few advisories for it. An empty database
+// gives no findings, but that does not mean that the image has no vulnerabilities.
 func (e *evaluation) advisories(counted []evidence.Advisories) {
 	block := func(format string, args ...any) {
 		e.blockDatabase("database.minAdvisories", format, args...)
@@ -138,8 +138,8 @@ func (e *evaluation) advisories(counted []evidence.Advisories) {
 	}
 }
 
-// feeds blocks if a rule needs a feed that the database does not have. For example, without the KEV
-// feed no vulnerability would count as exploited.
+// feeds denies the image if a rule needs a feed that the database does not have. For example,
+// without the KEV feed no vulnerability would count as exploited.
 func (e *evaluation) feeds(providers []evidence.Provider) {
 	missing := func(feed string) bool {
 		return !slices.ContainsFunc(providers, func(p evidence.Provider) bool { return p.Name == feed })
@@ -170,8 +170,8 @@ func (r rule) needsKEV() bool { return r.KEV || r.Grace > 0 }
 
 func (r rule) needsEPSS() bool { return r.EPSS != EPSSThreshold{} }
 
-// age blocks if a date of the database is unknown, in the future or too old. It also records when
-// the result will change.
+// age denies the image if a date of the database is unknown, in the future or too old. It also
+// records when the result will change.
 func (e *evaluation) age(what, happened string, at time.Time) {
 	limit := cmp.Or(e.policy.Database.MaxAge, DefaultMaxAge)
 	trusted, stale := at.Add(-clock.Skew), at.Add(limit)
@@ -223,8 +223,8 @@ func distributionName(d evidence.Distribution) string {
 
 func (e *evaluation) sbom(p *evidence.Platform) {
 	rule := e.policy.SBOM
-	// No policy can let such an image pass: without packages and a distribution, there cannot be
-	// findings.
+	// No policy can let such an image pass: without packages and a distribution, the matcher cannot
+	// find anything.
 	if len(p.Packages) == 0 && p.Distribution.ID == "" {
 		e.report(Block, Violation{
 			Kind: KindSBOM, Rule: "sbom", Position: rule.Position, Platform: p.Platform,

@@ -57,7 +57,7 @@ func exceptionFor(id string) Exception {
 	return Exception{ID: id, Reason: "r", Owner: "o", Expires: now.Add(24 * time.Hour)}
 }
 
-// denied checks that d is a denial with exactly these kinds and rules, written "kind rule".
+// denied checks that d is a denial with exactly these violations, each written as "kind rule".
 func denied(t *testing.T, d Decision, want ...string) {
 	t.Helper()
 	if d.Passed {
@@ -237,7 +237,7 @@ func TestNothingCatalogedIsNotClean(t *testing.T) {
 	denied(t, blockAll().Evaluate(in, now), "coverage distribution.notCovered", "sbom sbom")
 
 	in = cleanInput()
-	in.Platforms[0].Packages = nil // a distribution without packages is enough
+	in.Platforms[0].Packages = nil // A distribution is enough evidence, even without packages.
 	passed(t, blockAll().Evaluate(in, now))
 	p.SBOM.MinPackages = 1
 	denied(t, p.Evaluate(in, now), "sbom sbom.minPackages")
@@ -342,7 +342,7 @@ func TestFirstBlockingRuleDecides(t *testing.T) {
 		"b1": {Name: "b1", Severity: evidence.SeverityHigh}, "b2": {Name: "b2", Severity: evidence.SeverityHigh},
 	}
 	for _, tt := range []struct {
-		rules, high, low string // the deciding rule for each finding
+		rules, high, low string // the rules in order, and the deciding rules for the two findings
 	}{
 		{"w1 w2 b1 b2", "b1", "w1"},
 		{"b2 b1 w2 w1", "b2", "w2"},
@@ -373,7 +373,7 @@ func TestFixConditions(t *testing.T) {
 		fixable bool
 	}{
 		{evidence.FixAvailable, []evidence.Fix{{Version: "2"}}, true},
-		{evidence.FixAvailable, nil, true}, // the vendor does not name the version
+		{evidence.FixAvailable, nil, true}, // the vendor does not name the fixed version
 		{evidence.FixUnknown, []evidence.Fix{{Version: "2"}}, true},
 		{evidence.FixNone, nil, false}, {evidence.FixWont, nil, false}, {evidence.FixUnknown, nil, false}, {"", nil, false},
 	} {
@@ -477,7 +477,7 @@ func TestExceptionForOnePackageDoesNotCoverAnother(t *testing.T) {
 // finding with only the id. The exceptions for the alias must not apply to the second finding.
 func TestExceptionDoesNotLeakThroughAnAlias(t *testing.T) {
 	exceptions := []Exception{exceptionFor("GHSA-1")}
-	for _, version := range []string{"1", "2", "3"} { // appended one by one, so that their list has capacity for a fourth
+	for _, version := range []string{"1", "2", "3"} { // Append one by one, so that the slice has capacity for a fourth element. Evaluate must not write into that capacity.
 		e := exceptionFor("CVE-1")
 		e.Package = "pkg:npm/other@" + version
 		exceptions = append(exceptions, e)
@@ -520,7 +520,7 @@ func TestLongestExceptionCovers(t *testing.T) {
 	if !d.Until.Equal(short.Expires) {
 		t.Errorf("until %v, want %v: %q is used as well", d.Until, short.Expires, short.ID)
 	}
-	if len(d.Warnings) != 1 { // about the expired exception
+	if len(d.Warnings) != 1 { // the warning about the expired exception
 		t.Errorf("warnings: %+v", d.Warnings)
 	}
 	d = blockAll(short, gone, long).Evaluate(withFindings(f), long.Expires)

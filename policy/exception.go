@@ -11,7 +11,7 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
-// newExceptions prepares the exceptions of p for the images of a repository.
+// newExceptions indexes the exceptions of p for the images of a repository.
 func newExceptions(p *Policy, repository string, now time.Time) *exceptions.List {
 	all := make([]exceptions.Exception, len(p.Exceptions))
 	for i := range p.Exceptions {
@@ -24,7 +24,7 @@ func newExceptions(p *Policy, repository string, now time.Time) *exceptions.List
 	return exceptions.New(all, repository, now)
 }
 
-// expired returns the exceptions at these indexes of the policy's list.
+// expired returns the exceptions at these indexes in the policy's list of exceptions.
 func (e *evaluation) expired(places []int) []Exception {
 	var expired []Exception
 	for _, i := range places {
@@ -33,8 +33,8 @@ func (e *evaluation) expired(places []int) []Exception {
 	return expired
 }
 
-// excepts reports whether e can cover a violation of the named rule that is not about a package,
-// for an image of the repository.
+// excepts reports whether exception e can cover a violation of the named rule, for an image of the
+// repository, if the violation is not about a package.
 func (e *Exception) excepts(rule, repository string) bool {
 	return e.Rule == rule && e.Package == "" && (e.Image == "" || match.NewImagePattern(e.Image).Match(match.NewImage(repository)))
 }

@@ -55,7 +55,8 @@ func (p *Policy) AddExceptions(file string, data []byte) error {
 	return nil
 }
 
-// combined returns the digest of a policy that consists of several files.
+// combined returns the digest of a policy that consists of several files: the SHA-256 of the lines
+// with their digests.
 func combined(files []File) string {
 	var lines strings.Builder
 	for _, f := range files {
@@ -84,7 +85,7 @@ func (p *Policy) Validate(now time.Time) error {
 	return d.err()
 }
 
-// exceptionLists returns the exceptions for all images, then the exceptions of each scope.
+// exceptionLists returns the policy's own exceptions, then the exceptions of each scope.
 func (p *Policy) exceptionLists() [][]Exception {
 	lists := [][]Exception{p.Exceptions}
 	for i := range p.Images {

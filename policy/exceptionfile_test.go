@@ -22,7 +22,7 @@ func parsed(t *testing.T, data string) *Policy {
 	return p
 }
 
-// lines returns the problems of err, which must be a *ParseError.
+// lines returns the problems of err as lines of text. err must be a *ParseError.
 func lines(t *testing.T, err error) []string {
 	t.Helper()
 	var parseErr *ParseError
@@ -54,13 +54,13 @@ func TestParseExceptionSection(t *testing.T) {
 	}
 	for section, want := range map[string]string{
 		"{maxLifetime: 0d}":  `4:27: "maxLifetime": "0d" is not more than zero`,
-		"{folder: ../other}": `4:22: "folder": "../other" is not a path, with slashes, of a folder below the policy's own`,
-		"{folder: /etc}":     `4:22: "folder": "/etc" is not a path, with slashes, of a folder below the policy's own`,
-		"{folder: .}":        `4:22: "folder": "." is not a path, with slashes, of a folder below the policy's own`,
-		"{list: {}}":         `4:20: "list" is a mapping: want a list`,
+		"{folder: ../other}": `4:22: "folder": "../other" is not the path of a folder below the policy's own folder, with slashes`,
+		"{folder: /etc}":     `4:22: "folder": "/etc" is not the path of a folder below the policy's own folder, with slashes`,
+		"{folder: .}":        `4:22: "folder": "." is not the path of a folder below the policy's own folder, with slashes`,
+		"{list: {}}":         `4:20: "list" is a mapping: expected a list`,
 		"{lists: []}":        `4:14: unknown key "lists" in "exceptions": did you mean "list"?`,
 		"{maxlifetime: 1d}":  `4:14: unknown key "maxlifetime" in "exceptions": did you mean "maxLifetime"?`,
-		"[{id: CVE-1, rule: a, reason: r, owner: o, expires: 2026-07-01}]": `4:14: an exception has 2 of the keys id, rule: want exactly one`,
+		"[{id: CVE-1, rule: a, reason: r, owner: o, expires: 2026-07-01}]": `4:14: an exception has 2 of the keys id, rule: expected exactly one`,
 	} {
 		if diff := cmp.Diff([]string{"p.yaml:" + want}, problems(t, minimal+"exceptions: "+section+"\n")); diff != "" {
 			t.Errorf("%s: %s", section, diff)
@@ -104,13 +104,13 @@ func TestBadExceptionFileAddsNothing(t *testing.T) {
 		"empty":      {"x.yaml", "", "x.yaml:1:1: the file is empty"},
 		"no version": {"x.yaml", "exceptions: []\n", `x.yaml:1:1: the file has no "version", which is mandatory`},
 		"no list":    {"x.yaml", "version: 1\n", `x.yaml:1:1: the file has no "exceptions", which is mandatory`},
-		"version 2":  {"x.yaml", "version: 2\nexceptions: []\n", `x.yaml:1:10: "version": version 2 is not supported: want 1`},
-		"rules":      {"x.yaml", "version: 1\nexceptions: []\nrules: []\n", `x.yaml:3:1: unknown key "rules" in the file: want one of version, exceptions`},
-		"a lifetime": {"x.yaml", "version: 1\nexceptions: {maxLifetime: 900d}\n", `x.yaml:2:13: "exceptions" is a mapping: want a list`},
+		"version 2":  {"x.yaml", "version: 2\nexceptions: []\n", `x.yaml:1:10: "version": version 2 is not supported: expected 1`},
+		"rules":      {"x.yaml", "version: 1\nexceptions: []\nrules: []\n", `x.yaml:3:1: unknown key "rules" in the file: expected one of version, exceptions`},
+		"a lifetime": {"x.yaml", "version: 1\nexceptions: {maxLifetime: 900d}\n", `x.yaml:2:13: "exceptions" is a mapping: expected a list`},
 		"one bad":    {"x.yaml", "version: 1\nexceptions: [" + one + ", {rule: a, reason: r, owner: o}]\n", `x.yaml:2:69: an exception has no "expires", which is mandatory`},
 		"twice":      {"a.yaml", exceptionFile, "a.yaml:1:1: the file is already part of the policy"},
 		"the policy": {"p.yaml", exceptionFile, "p.yaml:1:1: the file is already part of the policy"},
-		"two files":  {"x.yaml", exceptionFile + "---\n" + exceptionFile, "x.yaml:9:1: a second document: want one document in a file"},
+		"two files":  {"x.yaml", exceptionFile + "---\n" + exceptionFile, "x.yaml:9:1: a second document: expected one document in a file"},
 	} {
 		p := parsed(t, minimal)
 		if err := p.AddExceptions("a.yaml", []byte(exceptionFile)); err != nil {
@@ -164,7 +164,7 @@ func TestExceptionBeyondMaxLifetimeDoesNotApply(t *testing.T) {
 	}
 	passed(t, p.Evaluate(in, now.Add(time.Second)))
 
-	// An exception that lasts too long denies every image, even if it covers nothing in the image.
+	// An exception beyond maxLifetime denies every image, even if it covers nothing in the image.
 	denied(t, p.Evaluate(cleanInput(), now), "exception exceptions.maxLifetime")
 
 	p.ExceptionsMaxLifetime = 0

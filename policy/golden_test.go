@@ -17,8 +17,9 @@ import (
 
 var update = flag.Bool("update", false, "write the golden decisions of testdata/evaluate")
 
-// TestEvaluateGolden evaluates the policies in each folder of testdata/evaluate on its
-// evidence.json, at the time in its file "now". It compares the decision with decision.golden.
+// TestEvaluateGolden evaluates the policies in each folder of testdata/evaluate. Each folder has
+// the evidence in evidence.json, the time of the evaluation in "now", and the expected decision in
+// decision.golden.
 func TestEvaluateGolden(t *testing.T) {
 	cases, err := filepath.Glob("testdata/evaluate/*")
 	if err != nil || len(cases) == 0 {
@@ -77,7 +78,7 @@ func TestEvaluateGolden(t *testing.T) {
 	}
 }
 
-// goldenPolicy reads a policy and the files of its exceptions folder.
+// goldenPolicy parses a policy and adds the files in the exceptions folder next to it.
 func goldenPolicy(t *testing.T, dir, file string) *Policy {
 	t.Helper()
 	p, err := Parse(file, readFile(t, dir, file))

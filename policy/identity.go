@@ -74,13 +74,13 @@ func (d *decoder) decision(r *DecisionRule) strict.Reader {
 	}
 }
 
-// policyName is the syntax of policy names. It is restricted, because names are compared as text
-// and used in command lines.
+// policyName matches valid policy names. The characters are limited, because names are compared as
+// text and used in command lines.
 var policyName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$`)
 
 func checkPolicyName(s string) (string, error) {
 	if !policyName.MatchString(s) {
-		return "", errors.New("want 1 to 100 letters, digits and . _ / -, beginning with a letter or digit")
+		return "", errors.New("expected 1 to 100 letters, digits and . _ / -, beginning with a letter or digit")
 	}
 	return s, nil
 }

@@ -28,7 +28,7 @@ func TestNameSurvivesEdits(t *testing.T) {
 	}
 }
 
-// TestSetTakesTheLeastAge checks that another policy can only lower the limit.
+// TestSetTakesTheLeastAge checks that adding a policy can only lower the age limits of a Set.
 func TestSetTakesTheLeastAge(t *testing.T) {
 	week, day := &Policy{Decision: DecisionRule{MaxAge: 168 * time.Hour}, BaselineMaxAge: 100 * 24 * time.Hour}, &Policy{Decision: DecisionRule{MaxAge: 24 * time.Hour}}
 	for _, c := range []struct {

@@ -94,7 +94,7 @@ func (d *decoder) image(to *[]ImageRule, lines map[string]int) strict.Reader {
 	})
 }
 
-// ports reads a list of ports. The list may be empty: then no port is allowed.
+// ports reads a list of ports. An empty list is valid and allows no port.
 func (d *decoder) ports(to *[]string) strict.Reader {
 	return func(key, value *yaml.Node) {
 		*to = []string{}
@@ -106,17 +106,18 @@ func (d *decoder) ports(to *[]string) strict.Reader {
 	}
 }
 
-// RuleLazyIndexes is the built-in rule that an index must not list manifests that some nodes read
-// instead of the layers. With an exception for this rule, these manifests are copied unchanged.
+// RuleLazyIndexes is the built-in rule that an index must not list lazy-pull indexes such as SOCI
+// indexes. Nodes with lazy pulling read such an index instead of the scanned layers. With an
+// exception for this rule, lazy-pull indexes are copied unchanged.
 const RuleLazyIndexes = builtin.LazyIndexes
 
-// wholeImage applies the rules whose result is the same on all platforms.
+// wholeImage applies the rules about the image whose result is the same on all platforms.
 func (e *evaluation) wholeImage() {
 	about := &e.in.Image
 	for _, l := range order.Sorted(about.LazyIndexes, order.CompareLazyIndexes) {
 		e.reportRule(Block, Violation{
 			Kind: KindImage, Rule: RuleLazyIndexes,
-			Message: fmt.Sprintf("the index lists a %s index, %s: nodes that load lazily use its table of contents, not the layers that were scanned", l.Kind, wording.Quote(l.Digest)),
+			Message: fmt.Sprintf("the index lists a %s index, %s: nodes with lazy pulling use its table of contents, not the layers that were scanned", l.Kind, wording.Quote(l.Digest)),
 		}, nil)
 	}
 	for i := range e.policy.Image {
@@ -142,7 +143,7 @@ func (e *evaluation) image(p *evidence.Platform) {
 	}
 }
 
-// check returns the key of the rule's condition.
+// check returns the key of the rule's condition, such as "notRoot".
 func (r *ImageRule) check() string {
 	for _, c := range []struct {
 		key string
@@ -159,9 +160,9 @@ func (r *ImageRule) check() string {
 	return ""
 }
 
-// evaluateImage reports how a platform's image violates the rule. Missing evidence that the rule
-// needs always blocks. A rule without a condition is always violated; Parse never returns such a
-// rule.
+// evaluateImage reports how a platform's image violates the rule. Evidence that the rule needs but
+// that is missing always blocks. A rule without a condition is always violated; Parse never returns
+// such a rule.
 func (e *evaluation) evaluateImage(r *ImageRule, p *evidence.Platform, report func(effect Effect, format string, args ...any)) {
 	if p.Config == nil && (r.NotRoot || r.NoSecrets || r.Labels != nil || r.Ports != nil || r.MaxAge != 0) {
 		report(Block, "the evidence has no configuration of the image, which the rule needs")
@@ -211,14 +212,14 @@ func (e *evaluation) evaluateImage(r *ImageRule, p *evidence.Platform, report fu
 		if fault := image.BaseFault(p.Base, r.Base); fault != "" {
 			report(r.Effect, "%s", fault)
 		}
-	case r.NotLatest: // see wholeImage
+	case r.NotLatest: // wholeImage evaluates this condition
 	default:
 		report(Block, "the rule has no condition")
 	}
 }
 
-// ageFault returns how the creation date violates the limit, or "". It also records the instants at
-// which the result changes.
+// ageFault returns how the image's creation date violates the limit, or "". It also records when
+// the result will change.
 func (e *evaluation) ageFault(created time.Time, limit time.Duration) string {
 	if created.IsZero() {
 		return "it is unknown when the image was created"

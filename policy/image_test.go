@@ -33,7 +33,8 @@ func imageRule(r ImageRule) *Policy {
 	return p
 }
 
-// evaluateConfig evaluates the rule on the image of configured, after spoil has changed it.
+// evaluateConfig evaluates the rule on the evidence of configured, after spoil has changed the
+// evidence.
 func evaluateConfig(r ImageRule, spoil func(*evidence.Platform)) Decision {
 	in := configured()
 	spoil(&in.Platforms[0])
@@ -55,7 +56,7 @@ func TestRootIsNotAUserLikeOthers(t *testing.T) {
 }
 
 // TestImageRuleWithoutEvidenceIsNotFulfilled checks that missing evidence blocks even if the rule
-// only warns, because every image has this data.
+// only warns. Every real image has this data.
 func TestImageRuleWithoutEvidenceIsNotFulfilled(t *testing.T) {
 	for name, r := range map[string]ImageRule{
 		"notRoot": {NotRoot: true}, "noSecrets": {NoSecrets: true}, "labels": {Labels: []string{"a"}}, "ports": {Ports: []string{}},
@@ -74,7 +75,7 @@ func TestImageConditions(t *testing.T) {
 	for name, tt := range map[string]struct {
 		rule  ImageRule
 		spoil func(*evidence.Platform)
-		want  []string // the messages
+		want  []string // the expected messages
 	}{
 		"no secrets": {ImageRule{NoSecrets: true}, func(*evidence.Platform) {}, nil},
 		"secrets": {ImageRule{NoSecrets: true}, func(p *evidence.Platform) {
@@ -119,7 +120,7 @@ func TestImageConditions(t *testing.T) {
 
 		"layers at the limit": {ImageRule{MaxLayers: 2}, func(*evidence.Platform) {}, nil},
 		"a layer too many":    {ImageRule{MaxLayers: 1}, func(*evidence.Platform) {}, []string{"the image has 2 layers, the limit is 1"}},
-		"no layers at all":    {ImageRule{MaxLayers: 1}, func(p *evidence.Platform) { p.Layers = nil }, nil}, // the size is known
+		"no layers at all":    {ImageRule{MaxLayers: 1}, func(p *evidence.Platform) { p.Layers = nil }, nil}, // the size is known, so the image really has no layers
 
 		"base by name":      {ImageRule{Base: []string{"x", "registry.example/base/*"}}, func(*evidence.Platform) {}, nil},
 		"base by digest":    {ImageRule{Base: []string{"sha256:" + strings.Repeat("e", 64)}}, func(*evidence.Platform) {}, nil},
@@ -184,7 +185,7 @@ func TestUndatedImageIsNotYoung(t *testing.T) {
 	}
 	d := evaluateConfig(ImageRule{MaxAge: time.Hour}, func(p *evidence.Platform) { p.Config.Created = now.Add(clock.Skew) })
 	passed(t, d)
-	// The result changes when the creation date is no longer in the future.
+	// The result changes at the creation date, when the date is no longer in the future.
 	in := configured()
 	in.Platforms[0].Config.Created = now.Add(time.Hour)
 	d = imageRule(ImageRule{MaxAge: time.Hour}).Evaluate(in, now)
@@ -225,7 +226,7 @@ func TestExceptionCoversAnImageRule(t *testing.T) {
 	in.Platforms[0].Config.User = "root"
 	passed(t, p.Evaluate(in, now))
 	p.Exceptions[0].Package = "pkg:*"
-	denied(t, p.Evaluate(in, now), "image i") // the rule is not about a package
+	denied(t, p.Evaluate(in, now), "image i") // The exception is for a package, but the rule is not about a package.
 }
 
 func TestParseSize(t *testing.T) {
@@ -284,20 +285,20 @@ func TestParseImage(t *testing.T) {
 	for rule, want := range map[string]string{
 		"{name: all, notRoot: true}":           `5:12: another rule on line 3 is named "all"`,
 		"{notRoot: true}":                      `5:5: a rule about the image has no "name", which is mandatory`,
-		"{name: a}":                            `5:5: a rule about the image has 0 of the keys ` + keys + `: want exactly one`,
-		"{name: a, notRoot: true, maxAge: 1d}": `5:5: a rule about the image has 2 of the keys ` + keys + `: want exactly one`,
-		"{name: a, notRoot: false}":            `5:24: "notRoot": "false" can only be true: leave the key out instead`,
+		"{name: a}":                            `5:5: a rule about the image has 0 of the keys ` + keys + `: expected exactly one`,
+		"{name: a, notRoot: true, maxAge: 1d}": `5:5: a rule about the image has 2 of the keys ` + keys + `: expected exactly one`,
+		"{name: a, notRoot: false}":            `5:24: "notRoot": "false" can only be true: omit the key instead`,
 		"{name: a, labels: []}":                `5:23: "labels" is empty: list at least one label`,
-		"{name: a, labels: [\"=x\"]}":          `5:24: "labels": "=x" is not a label: want name or name=pattern`,
-		"{name: a, labels: [\"a*=x\"]}":        `5:24: "labels": "a*=x" is not a label: want name or name=pattern`,
-		"{name: a, ports: [0/tcp]}":            `5:23: "ports": "0/tcp" is not a port: want one such as 8080/tcp or 8000-8999/udp`,
-		"{name: a, ports: [9-8]}":              `5:23: "ports": "9-8" is not a port: want one such as 8080/tcp or 8000-8999/udp`,
-		"{name: a, ports: [65536/tcp]}":        `5:23: "ports": "65536/tcp" is not a port: want one such as 8080/tcp or 8000-8999/udp`,
-		"{name: a, ports: [80/http]}":          `5:23: "ports": "80/http" is not a port: want one such as 8080/tcp or 8000-8999/udp`,
-		"{name: a, ports: [8080]}":             `5:23: "ports" is a number: want text in quotes`,
-		"{name: a, ports: }":                   `5:22: "ports" is empty: want a list`,
-		"{name: a, maxSize: 500}":              `5:24: "maxSize" is a number: want a size with a unit, such as 500MB`,
-		"{name: a, maxSize: 500mb}":            `5:24: "maxSize": "500mb" is not a size: want one such as 500MB or 2GiB`,
+		"{name: a, labels: [\"=x\"]}":          `5:24: "labels": "=x" is not a label: expected name or name=pattern`,
+		"{name: a, labels: [\"a*=x\"]}":        `5:24: "labels": "a*=x" is not a label: expected name or name=pattern`,
+		"{name: a, ports: [0/tcp]}":            `5:23: "ports": "0/tcp" is not a port: expected a value such as 8080/tcp or 8000-8999/udp`,
+		"{name: a, ports: [9-8]}":              `5:23: "ports": "9-8" is not a port: expected a value such as 8080/tcp or 8000-8999/udp`,
+		"{name: a, ports: [65536/tcp]}":        `5:23: "ports": "65536/tcp" is not a port: expected a value such as 8080/tcp or 8000-8999/udp`,
+		"{name: a, ports: [80/http]}":          `5:23: "ports": "80/http" is not a port: expected a value such as 8080/tcp or 8000-8999/udp`,
+		"{name: a, ports: [8080]}":             `5:23: "ports" is a number: expected text in quotes`,
+		"{name: a, ports: }":                   `5:22: "ports" is empty: expected a list`,
+		"{name: a, maxSize: 500}":              `5:24: "maxSize" is a number: expected a size with a unit, such as 500MB`,
+		"{name: a, maxSize: 500mb}":            `5:24: "maxSize": "500mb" is not a size: expected a value such as 500MB or 2GiB`,
 		"{name: a, maxLayers: 0}":              `5:26: "maxLayers": "0" is not more than zero`,
 		"{name: a, base: []}":                  `5:21: "base" is empty: list at least one base image`,
 	} {

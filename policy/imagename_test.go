@@ -68,8 +68,8 @@ func TestExceptionsDoNotDependOnSpelling(t *testing.T) {
 	}
 }
 
-// TestLocalFolderDoesNotGetTheExceptionsOfARepository checks a folder with the name of a
-// repository.
+// TestLocalFolderDoesNotGetTheExceptionsOfARepository checks that the exceptions of a repository do
+// not apply to a local folder with the name of the repository.
 func TestLocalFolderDoesNotGetTheExceptionsOfARepository(t *testing.T) {
 	evaluate := func(pattern, image string) Decision {
 		p := parsed(t, fmt.Sprintf("version: 1\nrules: [{name: all}]\nexceptions: [{id: CVE-1, image: %q, reason: r, owner: o, expires: 2030-01-01}]\n", pattern))
@@ -87,13 +87,14 @@ func TestLocalFolderDoesNotGetTheExceptionsOfARepository(t *testing.T) {
 		}
 		denied(t, evaluate(transport+":*", "ghcr.io/team/app"), "vulnerability all")
 	}
-	// The host name of this registry equals the name of a transport.
+	// The host name of the registry "oci" equals the name of a transport.
 	denied(t, evaluate("oci:*", "docker://oci:5000/app"), "vulnerability all")
 	passed(t, evaluate("docker://oci:5000/*", "docker://oci:5000/app"))
 	denied(t, evaluate("docker://oci:5000/*", "oci:5000/app"), "vulnerability all")
 }
 
-// TestUnmatchedImagesAreDenied checks the key unmatchedImages.
+// TestUnmatchedImagesAreDenied checks that "unmatchedImages: deny" denies an image that no scope
+// matches.
 func TestUnmatchedImagesAreDenied(t *testing.T) {
 	policyText := func(unmatched string) string {
 		return "version: 1\nrules: [{name: all}]\n" + unmatched + "images: [{match: registry.example/*, sbom: {minPackages: 0}}]\n"
@@ -109,7 +110,7 @@ func TestUnmatchedImagesAreDenied(t *testing.T) {
 	in.Image.Repository = "REGISTRY.example:443/app"
 	strict := parsed(t, policyText("unmatchedImages: deny\n"))
 	passed(t, strict.Evaluate(in, now))
-	// Each policy of a set has its own scopes.
+	// An image that matches a scope of only one policy in a Set is unmatched in the other policy.
 	other := parsed(t, "version: 1\nrules: [{name: all}]\nunmatchedImages: deny\nimages: [{match: ghcr.io/*, sbom: {minPackages: 0}}]\n")
 	denied(t, Set{strict, other}.Evaluate(in, now), "scope unmatchedImages")
 	// The policy that ForImage returns gives the same result for the image.
@@ -130,14 +131,14 @@ func TestLintSuggestsTheCanonicalPattern(t *testing.T) {
 		"*/team/app":            "",
 		"localhost:5000/*":      "",
 		"registry.example:*/x":  "",
-		"team/*":                `means "docker.io/team/*"`,
-		"index.docker.io/a/*":   `means "docker.io/a/*"`,
-		"GHCR.io/a":             `means "ghcr.io/a"`,
-		"ghcr.io:443/*":         `means "ghcr.io/*"`,
-		"127.0.0.1:5000/*":      `means "localhost:5000/*"`,
-		"ghcr.io/a:1":           `compared with the repository alone: write "ghcr.io/a"`,
-		"ghcr.io/a@sha256:*":    `compared with the repository alone: write "ghcr.io/a"`,
-		"oci:builds/app:latest": `compared with the repository alone: write "oci:builds/app"`,
+		"team/*":                `canonical form is "docker.io/team/*"`,
+		"index.docker.io/a/*":   `canonical form is "docker.io/a/*"`,
+		"GHCR.io/a":             `canonical form is "ghcr.io/a"`,
+		"ghcr.io:443/*":         `canonical form is "ghcr.io/*"`,
+		"127.0.0.1:5000/*":      `canonical form is "localhost:5000/*"`,
+		"ghcr.io/a:1":           `only the repository is compared: write "ghcr.io/a"`,
+		"ghcr.io/a@sha256:*":    `only the repository is compared: write "ghcr.io/a"`,
+		"oci:builds/app:latest": `only the repository is compared: write "oci:builds/app"`,
 	} {
 		got := match.Advice("the scope", pattern)
 		if want == "" && got != "" || !strings.Contains(got, want) {
@@ -146,7 +147,8 @@ func TestLintSuggestsTheCanonicalPattern(t *testing.T) {
 	}
 }
 
-// TestMonotoneInUnmatchedImages checks that denying unmatched images never lets an image pass.
+// TestMonotoneInUnmatchedImages checks that "unmatchedImages: deny" never lets an image pass that
+// would be denied without it.
 func TestMonotoneInUnmatchedImages(t *testing.T) {
 	for seed := range uint64(2000) {
 		g := newGenerator(seed)

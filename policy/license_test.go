@@ -19,7 +19,7 @@ func violates(r LicenseRule, licenses ...string) bool {
 func TestDeniedLicenses(t *testing.T) {
 	for _, tt := range []struct {
 		deny     string
-		licenses string // separated by "; "
+		licenses string // the declared licenses, separated by "; "
 		hit      bool
 	}{
 		{"GPL-3.0-only", "GPL-3.0-only", true},
@@ -32,7 +32,7 @@ func TestDeniedLicenses(t *testing.T) {
 		{"GPL-3.0-only", "MIT OR GPL-3.0-only", false},
 		{"GPL-3.0-only", "MIT AND GPL-3.0-only", true},
 		{"GPL-3.0-only", "MIT AND (GPL-3.0-only OR BSD-3-Clause)", false},
-		{"GPL-3.0-only", "MIT OR BSD-3-Clause AND GPL-3.0-only", false}, // AND has precedence
+		{"GPL-3.0-only", "MIT OR BSD-3-Clause AND GPL-3.0-only", false}, // AND has a higher precedence than OR
 		{"GPL-3.0-only", "(MIT OR BSD-3-Clause) AND GPL-3.0-only", true},
 		{"GPL-*", "GPL-2.0-only OR GPL-3.0-only", true},
 		{"GPL-3.0-only", "MIT; GPL-3.0-only", true}, // all declared licenses apply
@@ -40,13 +40,13 @@ func TestDeniedLicenses(t *testing.T) {
 		{"MIT", "MIT and Zlib", true},
 		{"MIT", "MIT or Zlib", false},
 
-		// Deprecated names, and versions.
+		// Deprecated identifiers, and identifiers of several versions.
 		{"GPL-2.0", "GPL-2.0-only", true},
 		{"GPL-2.0-only", "GPL-2.0", true},
 		{"GPL-2.0-or-later", "GPL-2.0+", true},
 		{"GPL-2.0+", "GPL-2.0-or-later", true},
-		{"GPL-2.0-only", "GPL-2.0-or-later", false}, // version 3 may be chosen
-		{"GPL-3.0-only", "GPL-3.0-or-later", true},  // the list has no later version
+		{"GPL-2.0-only", "GPL-2.0-or-later", false}, // the user may choose version 3
+		{"GPL-3.0-only", "GPL-3.0-or-later", true},  // the SPDX list has no later version
 		{"GPL-2.0-or-later", "GPL-3.0-only", true},
 		{"GPL-2.0-or-later", "GPL-1.0-only", false},
 		{"GPL-2.0-or-later", "GPL-3.0-or-later", true},
@@ -56,7 +56,8 @@ func TestDeniedLicenses(t *testing.T) {
 		{"GPL-2.0*", "GPL-2.0-or-later", true},
 		{"GPL-3.0-only", "GPL-2.0-or-later", false},
 
-		// An exception gives more freedom, not less.
+		// A pattern without WITH also matches a license with an exception. A pattern with WITH
+		// matches only that exception.
 		{"GPL-2.0-only", "GPL-2.0-only WITH Classpath-exception-2.0", true},
 		{"GPL-*", "GPL-2.0-only with Classpath-exception-2.0", true},
 		{"GPL-2.0-only WITH Classpath-exception-2.0", "GPL-2.0-only WITH Classpath-exception-2.0", true},
@@ -67,9 +68,9 @@ func TestDeniedLicenses(t *testing.T) {
 		{"LicenseRef-acme-*", "LicenseRef-Acme-eula", true},
 		{"LicenseRef-acme", "DocumentRef-a:LicenseRef-acme", false},
 		{"DocumentRef-a:LicenseRef-acme", "DocumentRef-a:LicenseRef-acme", true},
-		{"GPL*", "GPL", true}, // not in the list, but it has this name
+		{"GPL*", "GPL", true}, // "GPL" is not in the SPDX list, but the pattern matches its text
 
-		// Unknown licenses need another rule.
+		// An unknown license does not violate a deny rule. Another rule is needed for it.
 		{"*", "", false},
 		{"*", "see the file COPYING", false},
 		{"*", "NOASSERTION", false},
@@ -86,8 +87,8 @@ func TestDeniedLicenses(t *testing.T) {
 
 func TestAllowedLicenses(t *testing.T) {
 	for _, tt := range []struct {
-		allow    string // separated by ", "
-		licenses string // separated by "; "
+		allow    string // the allowed licenses, separated by ", "
+		licenses string // the declared licenses, separated by "; "
 		hit      bool
 	}{
 		{"MIT", "MIT", false},
@@ -102,7 +103,7 @@ func TestAllowedLicenses(t *testing.T) {
 		{"MIT", "MIT AND (Apache-2.0 OR Zlib)", true},
 		{"BSD-*", "BSD-3-Clause", false},
 
-		{"GPL-2.0-only", "GPL-2.0-or-later", false}, // version 2 may be chosen
+		{"GPL-2.0-only", "GPL-2.0-or-later", false}, // the user may choose version 2
 		{"GPL-3.0-only", "GPL-2.0-or-later", false},
 		{"GPL-2.0-or-later", "GPL-3.0-only", false},
 		{"GPL-3.0-or-later", "GPL-2.0-only", true},
@@ -198,12 +199,12 @@ func TestParseLicenses(t *testing.T) {
 	for rule, want := range map[string]string{
 		"{name: all, unknown: true}":              `5:12: another rule on line 3 is named "all"`,
 		"{unknown: true}":                         `5:5: a rule about licenses has no "name", which is mandatory`,
-		"{name: a}":                               `5:5: a rule about licenses has 0 of the keys deny, allow, unknown: want exactly one`,
-		"{name: a, deny: [MIT], allow: [MIT]}":    `5:5: a rule about licenses has 2 of the keys deny, allow, unknown: want exactly one`,
-		"{name: a, unknown: false}":               `5:24: "unknown": "false" can only be true: leave the key out instead`,
+		"{name: a}":                               `5:5: a rule about licenses has 0 of the keys deny, allow, unknown: expected exactly one`,
+		"{name: a, deny: [MIT], allow: [MIT]}":    `5:5: a rule about licenses has 2 of the keys deny, allow, unknown: expected exactly one`,
+		"{name: a, unknown: false}":               `5:24: "unknown": "false" can only be true: omit the key instead`,
 		"{name: a, deny: []}":                     `5:21: "deny" is empty: nothing would be denied`,
 		"{name: a, allow: []}":                    `5:22: "allow" is empty: nothing would be allowed`,
-		"{name: a, deny: GPL-*}":                  `5:21: "deny" is text: want a list`,
+		"{name: a, deny: GPL-*}":                  `5:21: "deny" is text: expected a list`,
 		"{name: a, deny: [MIT], package: lodash}": `5:37: "package": pattern "lodash" matches no package URL: a package URL begins with "pkg:"`,
 	} {
 		got := problems(t, minimal+"licenses:\n  - "+rule+"\n")
@@ -213,8 +214,8 @@ func TestParseLicenses(t *testing.T) {
 	}
 }
 
-// TestMisspelledLicenseIsAnError checks that a misspelled license is an error. Under deny it would
-// let everything pass.
+// TestMisspelledLicenseIsAnError checks that a misspelled license is an error. A misspelled license
+// in a deny list would never match, so every license would pass.
 func TestMisspelledLicenseIsAnError(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"GPL-3":                 `"GPL-3" is not a license of the SPDX list: did you mean "GPL-3.0"?`,
@@ -239,8 +240,8 @@ func TestMisspelledLicenseIsAnError(t *testing.T) {
 	}
 }
 
-// TestPackageWithoutPURLIsNotSkipped checks packages without a purl, because patterns are compared
-// with purls.
+// TestPackageWithoutPURLIsNotSkipped checks that rules apply to packages without a purl, although
+// patterns are compared with purls.
 func TestPackageWithoutPURLIsNotSkipped(t *testing.T) {
 	p := blockAll()
 	p.Licenses = []LicenseRule{{Name: "l", Unknown: true, Package: "pkg:npm/lodash@4.*"}}

@@ -105,8 +105,8 @@ func (g generator) policy() *Policy {
 	return p
 }
 
-// customRules returns rules that are compiled once. Some cannot be evaluated for some findings. The
-// conditions of some are false for a worse finding.
+// customRules returns random rules that are compiled once. Some cannot be evaluated for some
+// findings. The conditions of some are false for a worse finding.
 var customRules = sync.OnceValue(func() []CustomRule {
 	rules, err := parseCustom(`custom:
   - {name: a, each: finding, when: finding.severity == severity.low}
@@ -123,7 +123,8 @@ var customRules = sync.OnceValue(func() []CustomRule {
 	return rules
 })
 
-// rule mostly sets at most one condition, because a rule with more conditions would rarely match.
+// rule returns a random rule, mostly with at most one condition. A rule with more conditions would
+// rarely match.
 func (g generator) rule() Rule {
 	r := Rule{Name: pick(g, "a", "b", "c"), Effect: g.effect()}
 	switch g.IntN(8) {
@@ -157,7 +158,7 @@ func (g generator) finding() evidence.Finding {
 		Published: pick(g, time.Time{}, g.instant()),
 		CVSS:      repeat(g, 2, func() evidence.CVSS { return evidence.CVSS{Score: pick(g, 1.0, 5, 11)} }),
 		Package:   evidence.Package{Name: name, Version: version, Type: "npm", PURL: fmt.Sprintf("pkg:npm/%s@%s", name, version)},
-		Namespace: fmt.Sprint(g.Uint64()), // distinguishes findings
+		Namespace: fmt.Sprint(g.Uint64()), // makes findings distinct
 	}
 	if g.IntN(2) == 0 {
 		f.EPSS = &evidence.EPSS{Score: pick(g, 0.1, 0.5), Percentile: pick(g, 0.1, 0.5)}
@@ -184,8 +185,8 @@ func (g generator) unmatched() evidence.Unmatched {
 	return u
 }
 
-// input mostly makes evidence that passes. Otherwise, a denial for one reason could not turn into a
-// pass.
+// input mostly makes evidence that passes. If most evidence was denied for several reasons, a
+// single change could never turn a denial into a pass.
 func (g generator) input() evidence.Input {
 	in := withFeeds()
 	in.Database.Built = now.Add(-time.Minute)
@@ -383,7 +384,7 @@ func checkMonotone(t *testing.T, g generator, p Set, in evidence.Input, d Decisi
 			raised := copyInput(in)
 			f := &raised.Platforms[i].Findings[j]
 			switch f.Severity {
-			case evidence.SeverityUnknown: // above all others
+			case evidence.SeverityUnknown: // unknown ranks above all other severities
 				continue
 			case evidence.SeverityCritical:
 				f.Severity = evidence.SeverityUnknown
@@ -440,7 +441,7 @@ func checkMonotone(t *testing.T, g generator, p Set, in evidence.Input, d Decisi
 	}
 
 	if p.Validate(now) != nil {
-		return // correcting the policy may let the image pass
+		return // after this correction, the policy may let the image pass
 	}
 	for i := range p {
 		for j := range p[i].Exceptions {
@@ -456,7 +457,7 @@ func checkMonotone(t *testing.T, g generator, p Set, in evidence.Input, d Decisi
 	}
 }
 
-// with returns the set with one policy replaced.
+// with returns a copy of the set with one policy replaced.
 func with(s Set, i int, p *Policy) Set {
 	s = slices.Clone(s)
 	s[i] = p
@@ -475,7 +476,7 @@ func checkSet(t *testing.T, s Set, in evidence.Input, d Decision) {
 	}
 }
 
-// copyInput copies all parts that these tests change.
+// copyInput copies the parts of an input that these tests change.
 func copyInput(in evidence.Input) evidence.Input {
 	in.Database.Providers = slices.Clone(in.Database.Providers)
 	in.Database.Advisories = slices.Clone(in.Database.Advisories)

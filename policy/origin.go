@@ -9,7 +9,8 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
-// origin checks the origin of the database. An unknown origin matches no pattern.
+// origin denies the image if the policy does not allow the origin of the database. An unknown
+// origin matches no pattern.
 func (e *evaluation) origin() {
 	db := &e.in.Database
 	rule := e.policy.Database
@@ -23,7 +24,7 @@ func (e *evaluation) origin() {
 	e.blockDatabase("database.origins", "%s", message)
 }
 
-// distribution checks whether the policy allows the operating system of a platform.
+// distribution reports a violation if the policy does not allow the distribution of a platform.
 func (e *evaluation) distribution(p *evidence.Platform) {
 	rule := e.policy.Distribution
 	name := wording.Joined(p.Distribution.ID, p.Distribution.Version)
@@ -32,7 +33,7 @@ func (e *evaluation) distribution(p *evidence.Platform) {
 	}
 	message := fmt.Sprintf("the distribution is %q, which the policy does not allow", name)
 	if p.Distribution.ID == "" {
-		message = "the image has no distribution, and the policy allows only some"
+		message = "the image has no distribution, and the policy allows only some distributions"
 	}
 	e.reportRule(rule.NotAllowed, Violation{
 		Kind: KindDistribution, Rule: "distribution.allow", Position: rule.Position, Platform: p.Platform, Message: message,

@@ -29,7 +29,7 @@ func TestDatabaseOfUnknownOriginIsNotTrusted(t *testing.T) {
 		}
 	}
 	p.Database.Origins = []string{"*"}
-	denied(t, p.Evaluate(cleanInput(), now), "database database.origins") // the origin is unknown
+	denied(t, p.Evaluate(cleanInput(), now), "database database.origins") // The origin is empty, so it is unknown.
 	p.Database.Origins = []string{}
 	denied(t, p.Evaluate(cleanInput(), now), "database database.origins")
 }
@@ -113,7 +113,7 @@ distribution:
 		"distribution: {allow: []}":               `4:23: "allow" is empty: no image would be allowed`,
 		"distribution: {allow: [Debian 12]}":      `4:24: "allow": "Debian 12" is not an id and version of os-release, such as "debian 12" or "alpine 3.*"`,
 		"distribution: {allow: [debian 12 slim]}": `4:24: "allow": "debian 12 slim" is not an id and version of os-release, such as "debian 12" or "alpine 3.*"`,
-		"distribution: {notAllowed: deny}":        `4:28: "notAllowed": unknown effect "deny": want block or warn`,
+		"distribution: {notAllowed: deny}":        `4:28: "notAllowed": unknown effect "deny": expected block or warn`,
 	} {
 		got := problems(t, minimal+section+"\n")
 		if diff := cmp.Diff([]string{"p.yaml:" + want}, got); diff != "" {

@@ -84,7 +84,7 @@ func (d *decoder) override(r *OverrideRule) strict.Reader {
 		r.Position = d.position(key)
 		d.Mapping(n, strict.Quoted(key),
 			strict.Mandatory("maxLifetime", d.Duration(&r.MaxLifetime)),
-			strict.Mandatory("approvers", d.Texts(&r.Approvers, func(string) error { return nil }, "leave the section out to allow none")),
+			strict.Mandatory("approvers", d.Texts(&r.Approvers, func(string) error { return nil }, "omit the section to allow none")),
 		)
 	}
 }
@@ -94,7 +94,7 @@ func (d *decoder) override(r *OverrideRule) strict.Reader {
 // identity.
 func (p *Policy) CheckOverride(o Override, now time.Time) error {
 	if p == nil || p.Override.MaxLifetime <= 0 || len(p.Override.Approvers) == 0 {
-		return errors.New("the policy allows no override")
+		return errors.New("the policy does not allow overrides")
 	}
 	r := &p.Override
 	switch latest := now.Add(r.MaxLifetime); {

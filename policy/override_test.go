@@ -74,9 +74,9 @@ func TestParseOverride(t *testing.T) {
 			`p.yaml:4:11: "override" has no "maxLifetime", which is mandatory`,
 			`p.yaml:4:11: "override" has no "approvers", which is mandatory`,
 		},
-		"{maxLifetime: 24h, approvers: []}":     {`p.yaml:4:41: "approvers" is empty: leave the section out to allow none`},
+		"{maxLifetime: 24h, approvers: []}":     {`p.yaml:4:41: "approvers" is empty: omit the section to allow none`},
 		"{maxLifetime: 0s, approvers: [a]}":     {`p.yaml:4:25: "maxLifetime": "0s" is not more than zero`},
-		"{maxLifetime: 24h, approvers: [a, 1]}": {`p.yaml:4:45: "approvers" is a number: want text in quotes`},
+		"{maxLifetime: 24h, approvers: [a, 1]}": {`p.yaml:4:45: "approvers" is a number: expected text in quotes`},
 	} {
 		if diff := cmp.Diff(want, problems(t, minimal+"override: "+section+"\n")); diff != "" {
 			t.Errorf("%s: %s", section, diff)

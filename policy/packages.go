@@ -78,7 +78,7 @@ func (d *decoder) minimum(to *MinimumVersion) strict.Reader {
 		// versions of this type.
 		if purlType := match.SplitPURL(to.PURL).Type(); purlType != "" && !strings.Contains(purlType, "*") {
 			if !versions.Supported(purlType) {
-				d.Problem(n, "%q: cannot compare versions of package type %q: want one of %s", key.Value, purlType, versions.Types())
+				d.Problem(n, "%q: cannot compare versions of package type %q: expected one of %s", key.Value, purlType, versions.Types())
 			} else if _, err := versions.Compare(purlType, to.Version, to.Version); err != nil {
 				d.Problem(n, "%q: %v", key.Value, err)
 			}
@@ -103,7 +103,7 @@ func compilePackageRules(rules []PackageRule) []packageRule {
 	compiled := make([]packageRule, len(rules))
 	for i := range rules {
 		r := &rules[i]
-		compiled[i] = packageRule{r, match.NewPURLPattern(r.Deny + r.Require + r.Minimum.PURL)} // only one of them is set
+		compiled[i] = packageRule{r, match.NewPURLPattern(r.Deny + r.Require + r.Minimum.PURL)} // Only one of the three fields is set.
 	}
 	return compiled
 }

@@ -42,7 +42,8 @@ func TestDeniedPackage(t *testing.T) {
 	denied(t, p.Evaluate(withPackages(bare), now), "package d")
 }
 
-// TestRequiredPackageOnOnePlatformIsNotEnough checks that each platform needs the package.
+// TestRequiredPackageOnOnePlatformIsNotEnough checks that a required package must be on every
+// platform.
 func TestRequiredPackageOnOnePlatformIsNotEnough(t *testing.T) {
 	p := packageRules(PackageRule{Name: "r", Require: "pkg:npm/agent@2.*"})
 	in := withPackages(npm("agent", "2.0.0"), npm("agent", "1.0.0"))
@@ -69,7 +70,7 @@ func TestOldPackage(t *testing.T) {
 		}
 		denied(t, d, "package m")
 	}
-	// A missing package does not violate a rule with minimum.
+	// A rule with minimum is not violated by a missing package.
 	passed(t, p.Evaluate(withPackages(npm("other", "1.0.0")), now))
 
 	p.Packages[0].Minimum.PURL = "pkg:conan/rails"
@@ -132,17 +133,17 @@ func TestParsePackages(t *testing.T) {
 	for rule, want := range map[string]string{
 		"{name: all, deny: \"*\"}":                                         `5:12: another rule on line 3 is named "all"`,
 		"{deny: \"*\"}":                                                    `5:5: a rule about packages has no "name", which is mandatory`,
-		"{name: a}":                                                        `5:5: a rule about packages has 0 of the keys deny, require, minimum: want exactly one`,
-		"{name: a, deny: \"*\", require: \"*\"}":                           `5:5: a rule about packages has 2 of the keys deny, require, minimum: want exactly one`,
+		"{name: a}":                                                        `5:5: a rule about packages has 0 of the keys deny, require, minimum: expected exactly one`,
+		"{name: a, deny: \"*\", require: \"*\"}":                           `5:5: a rule about packages has 2 of the keys deny, require, minimum: expected exactly one`,
 		"{name: a, deny: telnet}":                                          `5:21: "deny": pattern "telnet" matches no package URL: a package URL begins with "pkg:"`,
 		"{name: a, minimum: {version: \"1\"}}":                             `5:24: "minimum" has no "purl", which is mandatory`,
 		"{name: a, minimum: {purl: pkg:npm/a}}":                            `5:24: "minimum" has no "version", which is mandatory`,
-		"{name: a, minimum: {purl: pkg:npm/a, version: 1.0}}":              `5:51: "version" is a number: want text in quotes`,
+		"{name: a, minimum: {purl: pkg:npm/a, version: 1.0}}":              `5:51: "version" is a number: expected text in quotes`,
 		"{name: a, minimum: {purl: pkg:npm/a@1.0, version: 1.0.0}}":        `5:31: "purl": has a version after "@": write it under the key "version"`,
 		"{name: a, minimum: {purl: pkg:npm/a, version: new}}":              `5:24: "minimum": "new" is not a valid semantic version: invalid semantic version`,
-		"{name: a, minimum: {purl: pkg:npm/a, version: 1.0.0 or later}}":   `5:51: "version": "1.0.0 or later" has a character in it that no version has`,
-		"{name: a, minimum: {purl: pkg:conan/a, version: 1.0.0}}":          `5:24: "minimum": cannot compare versions of package type "conan": want one of apk, cargo, composer, deb, gem, golang, hex, maven, npm, nuget, pub, pypi, rpm, swift`,
-		"{name: a, minimum: {purl: pkg:npm/a, version: 1.0.0, effect: x}}": `5:58: unknown key "effect" in "minimum": want one of purl, version`,
+		"{name: a, minimum: {purl: pkg:npm/a, version: 1.0.0 or later}}":   `5:51: "version": the version "1.0.0 or later" contains an invalid character`,
+		"{name: a, minimum: {purl: pkg:conan/a, version: 1.0.0}}":          `5:24: "minimum": cannot compare versions of package type "conan": expected one of apk, cargo, composer, deb, gem, golang, hex, maven, npm, nuget, pub, pypi, rpm, swift`,
+		"{name: a, minimum: {purl: pkg:npm/a, version: 1.0.0, effect: x}}": `5:58: unknown key "effect" in "minimum": expected one of purl, version`,
 	} {
 		got := problems(t, minimal+"packages:\n  - "+rule+"\n")
 		if diff := cmp.Diff([]string{"p.yaml:" + want}, got); diff != "" {

@@ -21,7 +21,7 @@ import (
 
 const (
 	formatVersion = 1
-	maxScopes     = 1000 // each scope is compiled to a policy
+	maxScopes     = 1000 // a limit, because each scope is compiled to a policy
 	maxCVSS       = indexed.MaxCVSS
 )
 
@@ -117,7 +117,7 @@ func (d *decoder) epss(to *EPSSThreshold) strict.Reader {
 			strict.Optional("percentile", d.Number(&to.Percentile, 1)),
 		)
 		if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
-			d.Problem(n, "%q is empty: want score or percentile", key.Value)
+			d.Problem(n, "%q is empty: expected score or percentile", key.Value)
 		}
 	}
 }
@@ -130,16 +130,17 @@ func (d *decoder) packageCondition(to *PackageCondition) strict.Reader {
 			strict.Optional("purl", d.CheckedText(&to.PURL, match.CheckPURLPattern)),
 		)
 		if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
-			d.Problem(n, "%q is empty: want type, name or purl", key.Value)
+			d.Problem(n, "%q is empty: expected type, name or purl", key.Value)
 		}
 	}
 }
 
 func (d *decoder) ids(to *[]string) strict.Reader {
-	return d.Texts(to, match.CheckID, "leave it out to match all")
+	return d.Texts(to, match.CheckID, "omit the key to match all")
 }
 
-// exceptionSection reads a list, or a mapping that contains the list and other keys.
+// exceptionSection reads the value of exceptions: a list, or a mapping with the key list and other
+// keys.
 func (d *decoder) exceptionSection(p *Policy) strict.Reader {
 	list := d.exceptions(&p.Exceptions)
 	return func(key, n *yaml.Node) {
@@ -179,12 +180,12 @@ func (d *decoder) exceptions(to *[]Exception) strict.Reader {
 
 func checkFolder(s string) error {
 	if s == "." || !fs.ValidPath(s) {
-		return fmt.Errorf("%q is not a path, with slashes, of a folder below the policy's own", s)
+		return fmt.Errorf("%q is not the path of a folder below the policy's own folder, with slashes", s)
 	}
 	return nil
 }
 
-// ruleName reads the name of a rule, which must be unique among all rules in names.
+// ruleName reads the name of a rule. The name must be unique among all rules in names.
 func (d *decoder) ruleName(to *string, names map[string]int) strict.Reader {
 	read := d.Unique(to, "rule", names)
 	return func(key, value *yaml.Node) {
@@ -218,14 +219,14 @@ func (d *decoder) fix(to *Fixable) strict.Reader {
 		case FixableYes, FixableNo:
 			return f, nil
 		}
-		return "", fmt.Errorf("unknown fix condition %q: want %s or %s", s, FixableYes, FixableNo)
+		return "", fmt.Errorf("unknown fix condition %q: expected %s or %s", s, FixableYes, FixableNo)
 	}, "!!str")
 }
 
 func (d *decoder) baseline(to *Inheritance) strict.Reader {
 	return strict.Scalar(d.Decoder, to, "approved", func(s string) (Inheritance, error) {
 		if s != string(InheritApproved) {
-			return "", fmt.Errorf("unknown baseline %q: want %s", s, InheritApproved)
+			return "", fmt.Errorf("unknown baseline %q: expected %s", s, InheritApproved)
 		}
 		return InheritApproved, nil
 	}, "!!str")

@@ -106,7 +106,7 @@ func TestParseDefaultsAreStrict(t *testing.T) {
 	}
 }
 
-// problems parses data, which must be invalid, and returns the lines of Error.
+// problems parses data, which must be invalid, and returns the lines of the error message.
 func problems(t *testing.T, data string) []string {
 	t.Helper()
 	p, err := Parse("p.yaml", []byte(data))
@@ -133,25 +133,25 @@ func TestParseErrors(t *testing.T) {
 		{"empty", "", []string{"1:1: the file is empty: no image can pass without a policy"}},
 		{"only a comment", "# nothing\n", []string{"1:1: the file is empty: no image can pass without a policy"}},
 		{"null", "---\n~\n", []string{"2:1: the file is empty: no image can pass without a policy"}},
-		{"second document", minimal + "---\nversion: 1\n", []string{"4:1: a second document: want one document in a file"}},
-		{"empty second document", minimal + "---\n", []string{"4:1: a second document: want one document in a file"}},
-		{"a list", "- a\n", []string{"1:1: the policy is a list: want a mapping"}},
-		{"text", "hello\n", []string{"1:1: the policy is text: want a mapping"}},
+		{"second document", minimal + "---\nversion: 1\n", []string{"4:1: a second document: expected one document in a file"}},
+		{"empty second document", minimal + "---\n", []string{"4:1: a second document: expected one document in a file"}},
+		{"a list", "- a\n", []string{"1:1: the policy is a list: expected a mapping"}},
+		{"text", "hello\n", []string{"1:1: the policy is text: expected a mapping"}},
 		{"nothing mandatory", "sbom: {}\n", []string{
 			`1:1: the policy has no "version", which is mandatory`,
 			`1:1: the policy has no "rules", which is mandatory`,
 		}},
 		{"no rules", "version: 1\nrules: []\n", []string{`2:8: "rules" is empty: a policy has at least one rule`}},
-		{"null rules", "version: 1\nrules:\n", []string{`2:7: "rules" is empty: want a list`}},
-		{"null exceptions", minimal + "exceptions:\n", []string{`4:12: "exceptions" is empty: want a list`}},
+		{"null rules", "version: 1\nrules:\n", []string{`2:7: "rules" is empty: expected a list`}},
+		{"null exceptions", minimal + "exceptions:\n", []string{`4:12: "exceptions" is empty: expected a list`}},
 
-		{"version 2", "version: 2\n" + rule, []string{`1:10: "version": version 2 is not supported: want 1`}},
-		{"version as text", "version: \"1\"\n" + rule, []string{`1:10: "version" is text: want a whole number`}},
-		{"version as fraction", "version: 1.0\n" + rule, []string{`1:10: "version" is a number: want a whole number`}},
+		{"version 2", "version: 2\n" + rule, []string{`1:10: "version": version 2 is not supported: expected 1`}},
+		{"version as text", "version: \"1\"\n" + rule, []string{`1:10: "version" is text: expected a whole number`}},
+		{"version as fraction", "version: 1.0\n" + rule, []string{`1:10: "version" is a number: expected a whole number`}},
 		{"version in octal", "version: 01\n" + rule, []string{`1:10: "version": "01" is not a plain whole number, zero or more`}},
 
 		{"unknown key", minimal + "colour: red\n",
-			[]string{`4:1: unknown key "colour" in the policy: want one of version, unmatchedImages, database, distribution, sbom, provenance, rules, licenses, packages, image, custom, baseline, baselineMaxAge, copyAttestations, vex, exceptions, images, signers, override, name, decision`}},
+			[]string{`4:1: unknown key "colour" in the policy: expected one of version, unmatchedImages, database, distribution, sbom, provenance, rules, licenses, packages, image, custom, baseline, baselineMaxAge, copyAttestations, vex, exceptions, images, signers, override, name, decision`}},
 		{"misspelt key", minimal + "exeptions: []\n",
 			[]string{`4:1: unknown key "exeptions" in the policy: did you mean "exceptions"?`}},
 		{"misspelt case", minimal + "database:\n  maxage: 1d\n",
@@ -161,59 +161,59 @@ func TestParseErrors(t *testing.T) {
 		{"duplicate key", minimal + "version: 1\n", []string{`4:1: duplicate key "version", first on line 1`}},
 		{"duplicate key in a rule", minimal + "    effect: block\n    effect: warn\n",
 			[]string{`5:5: duplicate key "effect", first on line 4`}},
-		{"key that is a list", minimal + "? [a]\n: b\n", []string{`4:3: a list is not a key: want text`}},
+		{"key that is a list", minimal + "? [a]\n: b\n", []string{`4:3: a list is not a key: expected text`}},
 
 		{"anchor and alias", "version: 1\nrules:\n  - &a\n    name: x\n  - *a\n", []string{
-			`3:5: anchor "a": anchors and aliases are refused, write the value out`,
-			`5:5: alias "a": anchors and aliases are refused, write the value out`,
+			`3:5: anchor "a": anchors and aliases are not allowed, write the value out`,
+			`5:5: alias "a": anchors and aliases are not allowed, write the value out`,
 		}},
 		{"merge key", "version: 1\nrules:\n  - &a {name: x}\n  - <<: *a\n    name: y\n", []string{
-			`3:5: anchor "a": anchors and aliases are refused, write the value out`,
-			`4:5: merge key "<<": merging is refused, write the keys out`,
-			`4:9: alias "a": anchors and aliases are refused, write the value out`,
+			`3:5: anchor "a": anchors and aliases are not allowed, write the value out`,
+			`4:5: merge key "<<": merge keys are not allowed, write the keys out`,
+			`4:9: alias "a": anchors and aliases are not allowed, write the value out`,
 		}},
 		{"alias as a key", "version: &v 1\n*v : 1\n" + rule, []string{
-			`1:10: anchor "v": anchors and aliases are refused, write the value out`,
-			`2:1: alias "v": anchors and aliases are refused, write the value out`,
+			`1:10: anchor "v": anchors and aliases are not allowed, write the value out`,
+			`2:1: alias "v": anchors and aliases are not allowed, write the value out`,
 		}},
 		{"alias without anchor", "version: 1\nrules: *x\n",
-			[]string{`2:8: alias "x": anchors and aliases are refused, write the value out`}},
-		{"tag", "version: !!int \"1\"\n" + rule, []string{`1:10: tag "!!int": tags are refused`}},
-		{"tag on a list", "version: 1\nrules: !!seq\n  - name: x\n", []string{`2:8: tag "!!seq": tags are refused`}},
+			[]string{`2:8: alias "x": anchors and aliases are not allowed, write the value out`}},
+		{"tag", "version: !!int \"1\"\n" + rule, []string{`1:10: tag "!!int": tags are not allowed`}},
+		{"tag on a list", "version: 1\nrules: !!seq\n  - name: x\n", []string{`2:8: tag "!!seq": tags are not allowed`}},
 
-		{"rule as text", "version: 1\nrules:\n  - high\n", []string{`3:5: a rule is text: want a mapping`}},
-		{"rules as mapping", "version: 1\nrules:\n  name: x\n", []string{`3:3: "rules" is a mapping: want a list`}},
+		{"rule as text", "version: 1\nrules:\n  - high\n", []string{`3:5: a rule is text: expected a mapping`}},
+		{"rules as mapping", "version: 1\nrules:\n  name: x\n", []string{`3:3: "rules" is a mapping: expected a list`}},
 		{"rule without name", "version: 1\nrules:\n  - effect: warn\n", []string{`3:5: a rule has no "name", which is mandatory`}},
-		{"null name", "version: 1\nrules:\n  - name:\n", []string{`3:10: "name" is empty: want text`}},
-		{"number as name", "version: 1\nrules:\n  - name: 7\n", []string{`3:11: "name" is a number: want text in quotes`}},
-		{"boolean as name", "version: 1\nrules:\n  - name: true\n", []string{`3:11: "name" is a true or false: want text in quotes`}},
+		{"null name", "version: 1\nrules:\n  - name:\n", []string{`3:10: "name" is empty: expected text`}},
+		{"number as name", "version: 1\nrules:\n  - name: 7\n", []string{`3:11: "name" is a number: expected text in quotes`}},
+		{"boolean as name", "version: 1\nrules:\n  - name: true\n", []string{`3:11: "name" is a boolean: expected text in quotes`}},
 		{"blank name", "version: 1\nrules:\n  - name: \"  \"\n", []string{`3:11: "name": is blank`}},
 		{"name with a line break", "version: 1\nrules:\n  - name: \"a\\nb\"\n",
-			[]string{`3:11: "name": has a line break or a control character in it`}},
+			[]string{`3:11: "name": contains a line break or a control character`}},
 		{"duplicate rule", minimal + "  - name: all\n", []string{`4:11: another rule on line 3 is named "all"`}},
 		{"duplicate rule but for space", minimal + "  - name: \" all\"\n", []string{`4:11: another rule on line 3 is named "all"`}},
 
 		{"bad severity", minimal + "    severity: hihg\n",
-			[]string{`4:15: "severity": unknown severity "hihg": want one of unknown, negligible, low, medium, high, critical`}},
+			[]string{`4:15: "severity": unknown severity "hihg": expected one of unknown, negligible, low, medium, high, critical`}},
 		{"unknown as severity", minimal + "    severity: unknown\n",
 			[]string{`4:15: "severity": "unknown" is not a minimum: findings of unknown severity match every minimum; omit the key to match all`}},
-		{"list of severities", minimal + "    severity: [high, critical]\n", []string{`4:15: "severity" is a list: want a severity`}},
-		{"bad effect", minimal + "    effect: deny\n", []string{`4:13: "effect": unknown effect "deny": want block or warn`}},
-		{"effect in another case", minimal + "    effect: Block\n", []string{`4:13: "effect": unknown effect "Block": want block or warn`}},
-		{"boolean as effect", minimal + "    effect: false\n", []string{`4:13: "effect" is a true or false: want block or warn`}},
-		{"bad fix", minimal + "    fix: \"yes\"\n", []string{`4:10: "fix": unknown fix condition "yes": want available or unavailable`}},
-		{"empty fix", minimal + "    fix: \"\"\n", []string{`4:10: "fix": unknown fix condition "": want available or unavailable`}},
+		{"list of severities", minimal + "    severity: [high, critical]\n", []string{`4:15: "severity" is a list: expected a severity`}},
+		{"bad effect", minimal + "    effect: deny\n", []string{`4:13: "effect": unknown effect "deny": expected block or warn`}},
+		{"effect in another case", minimal + "    effect: Block\n", []string{`4:13: "effect": unknown effect "Block": expected block or warn`}},
+		{"boolean as effect", minimal + "    effect: false\n", []string{`4:13: "effect" is a boolean: expected block or warn`}},
+		{"bad fix", minimal + "    fix: \"yes\"\n", []string{`4:10: "fix": unknown fix condition "yes": expected available or unavailable`}},
+		{"empty fix", minimal + "    fix: \"\"\n", []string{`4:10: "fix": unknown fix condition "": expected available or unavailable`}},
 
-		{"null section", minimal + "database:\n", []string{`4:10: "database" is empty: want a mapping`}},
+		{"null section", minimal + "database:\n", []string{`4:10: "database" is empty: expected a mapping`}},
 		{"age without unit", minimal + "database:\n  maxAge: 5\n",
-			[]string{`5:11: "maxAge" is a number: want a duration with a unit, such as 5d`}},
+			[]string{`5:11: "maxAge" is a number: expected a duration with a unit, such as 5d`}},
 		{"bad age", minimal + "database:\n  maxAge: 5 days\n",
-			[]string{`5:11: "maxAge": "5 days" is not a duration: want one such as 36h, 5d or 1w2d`}},
+			[]string{`5:11: "maxAge": "5 days" is not a duration: expected a value such as 36h, 5d or 1w2d`}},
 		{"no age", minimal + "database:\n  maxAge: 0h\n", []string{`5:11: "maxAge": "0h" is not more than zero`}},
 		{"bad section effects", minimal + "distribution:\n  endOfLife: allow\n  notCovered: ignore\nsbom:\n  unknowns: pass\n", []string{
-			`5:14: "endOfLife": unknown effect "allow": want block or warn`,
-			`6:15: "notCovered": unknown effect "ignore": want block or warn`,
-			`8:13: "unknowns": unknown effect "pass": want block or warn`,
+			`5:14: "endOfLife": unknown effect "allow": expected block or warn`,
+			`6:15: "notCovered": unknown effect "ignore": expected block or warn`,
+			`8:13: "unknowns": unknown effect "pass": expected block or warn`,
 		}},
 		{"negative count", minimal + "sbom:\n  minPackages: -1\n",
 			[]string{`5:16: "minPackages": "-1" is not a plain whole number, zero or more`}},
@@ -224,14 +224,14 @@ func TestParseErrors(t *testing.T) {
 			`5:5: an exception has no "reason", which is mandatory`,
 			`5:5: an exception has no "owner", which is mandatory`,
 			`5:5: an exception has no "expires", which is mandatory`,
-			`5:5: an exception has 0 of the keys id, rule: want exactly one`,
+			`5:5: an exception has 0 of the keys id, rule: expected exactly one`,
 		}},
 		{"bad date", exception + "    expires: 2026-02-30\n",
-			[]string{`8:14: "expires": "2026-02-30" is not a date: want one such as 2026-12-31 or 2026-12-31T12:00:00Z`}},
+			[]string{`8:14: "expires": "2026-02-30" is not a date: expected a value such as 2026-12-31 or 2026-12-31T12:00:00Z`}},
 		{"never", exception + "    expires: never\n",
-			[]string{`8:14: "expires": "never" is not a date: want one such as 2026-12-31 or 2026-12-31T12:00:00Z`}},
-		{"year", exception + "    expires: 2026\n", []string{`8:14: "expires" is a number: want a date, such as 2026-12-31`}},
-		{"null expiry", exception + "    expires: null\n", []string{`8:14: "expires" is empty: want a date, such as 2026-12-31`}},
+			[]string{`8:14: "expires": "never" is not a date: expected a value such as 2026-12-31 or 2026-12-31T12:00:00Z`}},
+		{"year", exception + "    expires: 2026\n", []string{`8:14: "expires" is a number: expected a date, such as 2026-12-31`}},
+		{"null expiry", exception + "    expires: null\n", []string{`8:14: "expires" is empty: expected a date, such as 2026-12-31`}},
 		{"any id", minimal + "exceptions:\n  - {id: \"*\", reason: r, owner: o, expires: 2026-12-31}\n",
 			[]string{`5:10: "id": "*" is not the id of one vulnerability`}},
 		{"blank reason and owner", minimal + "exceptions:\n  - {id: a, reason: \" \", owner: \"\", expires: 2026-12-31}\n",
@@ -239,15 +239,15 @@ func TestParseErrors(t *testing.T) {
 		{"package name as pattern", exception + "    expires: 2026-12-31\n    package: lodash\n",
 			[]string{`9:14: "package": pattern "lodash" matches no package URL: a package URL begins with "pkg:"`}},
 		{"package without version", exception + "    expires: 2026-12-31\n    package: pkg:npm/lodash@\n",
-			[]string{`9:14: "package": has no version after "@": leave the "@" out to match any`}},
+			[]string{`9:14: "package": has no version after "@": omit the "@" to match any version`}},
 		{"question mark as wildcard", exception + "    expires: 2026-12-31\n    package: pkg:npm/lodas?\n",
 			[]string{`9:14: "package": has no key=value after "?": in a package URL, "?" begins the qualifiers and is not a wildcard`}},
 
 		{"all at once, sorted", "rules:\n  - name: a\n    effect: no\n  - severity: bad\nverison: 1\n", []string{
 			`1:1: the policy has no "version", which is mandatory`,
-			`3:13: "effect": unknown effect "no": want block or warn`,
+			`3:13: "effect": unknown effect "no": expected block or warn`,
 			`4:5: a rule has no "name", which is mandatory`,
-			`4:15: "severity": unknown severity "bad": want one of unknown, negligible, low, medium, high, critical`,
+			`4:15: "severity": unknown severity "bad": expected one of unknown, negligible, low, medium, high, critical`,
 			`5:1: unknown key "verison" in the policy: did you mean "version"?`,
 		}},
 
@@ -261,8 +261,8 @@ func TestParseErrors(t *testing.T) {
 			"2:1: not valid YAML: did not find expected key"}},
 		{"syntax in the second document", minimal + "---\na: b: c\n", []string{
 			"5:1: not valid YAML: mapping values are not allowed in this context"}},
-		{"not UTF-8", "version: 1\nrules: \xff\n", []string{"2:8: not UTF-8 text"}},
-		{"UTF-16", "\xff\xfev\x00", []string{"1:1: not UTF-8 text"}},
+		{"not UTF-8", "version: 1\nrules: \xff\n", []string{"2:8: the file is not UTF-8 text"}},
+		{"UTF-16", "\xff\xfev\x00", []string{"1:1: the file is not UTF-8 text"}},
 		{"control character", "version: \x01\n", []string{"1:1: not valid YAML: control characters are not allowed"}},
 	}
 	for _, tt := range tests {
@@ -295,7 +295,8 @@ func TestExceptionWithoutEndIsNotAccepted(t *testing.T) {
 	}
 }
 
-// mostProblems is the number of problems after which only their number is reported.
+// mostProblems is the number of problems that a message lists. For further problems it only has
+// their number.
 const mostProblems = 1000
 
 func TestParseIsBounded(t *testing.T) {
@@ -331,7 +332,7 @@ func TestParseIsBounded(t *testing.T) {
 
 	deep := problems(t, minimal+"x: "+strings.Repeat("[", 1000)+strings.Repeat("]", 1000))
 	if diff := cmp.Diff([]string{
-		`p.yaml:4:1: unknown key "x" in the policy: want one of version, unmatchedImages, database, distribution, sbom, provenance, rules, licenses, packages, image, custom, baseline, baselineMaxAge, copyAttestations, vex, exceptions, images, signers, override, name, decision`,
+		`p.yaml:4:1: unknown key "x" in the policy: expected one of version, unmatchedImages, database, distribution, sbom, provenance, rules, licenses, packages, image, custom, baseline, baselineMaxAge, copyAttestations, vex, exceptions, images, signers, override, name, decision`,
 		"p.yaml:4:24: nested more than 20 levels deep",
 	}, deep); diff != "" {
 		t.Error(diff)
@@ -343,7 +344,8 @@ func TestParseIsBounded(t *testing.T) {
 	}
 }
 
-// TestAliasesAreNotExpanded reads a file whose aliases would take forever to expand.
+// TestAliasesAreNotExpanded checks that Parse refuses a file whose YAML aliases would take forever
+// to expand.
 func TestAliasesAreNotExpanded(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(minimal + "a0: &a0 x\n")

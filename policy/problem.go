@@ -37,8 +37,8 @@ func (e *ParseError) Error() string {
 // decoder reads the sections of a policy.
 type decoder struct{ *strict.Decoder }
 
-// newDecoder returns a decoder that has recorded no problems yet. empty is added to the message for
-// an empty file.
+// newDecoder returns a decoder without problems. empty is appended to the error message for an
+// empty file.
 func newDecoder(file, empty string) *decoder { return &decoder{strict.NewDecoder(file, empty)} }
 
 func (d *decoder) position(n *yaml.Node) Position { return Position(d.Position(n)) }

@@ -70,7 +70,7 @@ func (d *decoder) provenance(to *[]ProvenanceRule, lines map[string]int) strict.
 			strict.Optional("source", d.Text(&r.Source)),
 		)
 		if r.Type == ProvenanceSignature && r.Builder+r.Source != "" {
-			d.Problem(n, "a signature states neither builder nor source: want type slsa")
+			d.Problem(n, "a signature states neither builder nor source: expected type slsa")
 		}
 		*to = append(*to, r)
 	})
@@ -82,7 +82,7 @@ func (d *decoder) provenanceType(to *ProvenanceType) strict.Reader {
 		case ProvenanceSLSA, ProvenanceSignature:
 			return t, nil
 		}
-		return "", fmt.Errorf("unknown type of provenance %q: want %s or %s", s, ProvenanceSLSA, ProvenanceSignature)
+		return "", fmt.Errorf("unknown type of provenance %q: expected %s or %s", s, ProvenanceSLSA, ProvenanceSignature)
 	}, "!!str")
 }
 

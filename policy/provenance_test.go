@@ -9,7 +9,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// A public key and its fingerprint, as openssl computes it for the DER form.
+// testKey is a public key. testFingerprint is its fingerprint, as openssl computes it for the DER
+// form.
 const (
 	testKey = `-----BEGIN PUBLIC KEY-----
 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAES1m3/UpMNhlO9PV2hT1JAN07MfEe
@@ -26,8 +27,8 @@ func TestFingerprint(t *testing.T) {
 	}
 }
 
-// TestParseSigners checks that a signer is a key or an identity, and that sections only name
-// signers that the policy defines.
+// TestParseSigners checks that a signer must be a key or an identity, and that sections can only
+// name signers that the policy defines.
 func TestParseSigners(t *testing.T) {
 	key := "|\n      " + strings.ReplaceAll(strings.TrimSpace(testKey), "\n", "\n      ") + "\n"
 	p := parsed(t, minimal+`signers:
@@ -51,7 +52,7 @@ provenance:
 		t.Error(diff)
 	}
 	for source, want := range map[string]string{
-		"signers: [{name: a}]\n":            `4:11: a signer has 0 of the keys key, issuer: want exactly one`,
+		"signers: [{name: a}]\n":            `4:11: a signer has 0 of the keys key, issuer: expected exactly one`,
 		"signers: [{name: a, issuer: i}]\n": `4:11: a signer with "issuer" has no "subject", which is mandatory`,
 		"signers: [{name: a, key: x}]\n":    `4:26: "key": has no PEM block`,
 		"signers: [{name: a, issuer: i, subject: s}, {name: a, issuer: i, subject: s}]\n":                                   `4:52: another signer on line 4 is named "a"`,
@@ -59,8 +60,8 @@ provenance:
 		"provenance: [{name: p}]\n":                                                                                         `4:14: a rule about provenance has no "signers", which is mandatory`,
 		"provenance: [{name: p, signers: []}]\n":                                                                            `4:33: "signers" is empty: list at least one signer`,
 		"images: [{match: x, provenance: [{name: p, signers: [q]}]}]\n":                                                     `4:34: "q" is not one of the policy's signers`,
-		"signers: [{name: a, issuer: i, subject: s}]\nprovenance: [{name: p, signers: [a], type: signature, builder: b}]\n": `5:14: a signature states neither builder nor source: want type slsa`,
-		"signers: [{name: a, issuer: i, subject: s}]\nprovenance: [{name: p, signers: [a], type: x}]\n":                     `5:44: "type": unknown type of provenance "x": want slsa or signature`,
+		"signers: [{name: a, issuer: i, subject: s}]\nprovenance: [{name: p, signers: [a], type: signature, builder: b}]\n": `5:14: a signature states neither builder nor source: expected type slsa`,
+		"signers: [{name: a, issuer: i, subject: s}]\nprovenance: [{name: p, signers: [a], type: x}]\n":                     `5:44: "type": unknown type of provenance "x": expected slsa or signature`,
 	} {
 		if diff := cmp.Diff([]string{"p.yaml:" + want}, problems(t, minimal+source)); diff != "" {
 			t.Errorf("%s: %s", source, diff)

@@ -6,8 +6,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// TestPackageWithoutPURLDoesNotEscapeARule checks that a rule that names a package applies to a
-// finding whose package has no purl, and that an exception that names a package does not apply.
+// TestPackageWithoutPURLDoesNotEscapeARule checks a finding whose package has no purl: a rule that
+// names a package by purl applies to it, and an exception that names a package by purl does not.
 func TestPackageWithoutPURLDoesNotEscapeARule(t *testing.T) {
 	const rule = "version: 1\nrules:\n  - {name: lodash, package: {purl: \"pkg:npm/lodash\"}}\n"
 	const exception = "exceptions: [{id: CVE-2021-23337, package: pkg:npm/lodash, reason: r, owner: o, expires: 2099-01-01}]\n"

@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// TestReferenceIsCurrent checks that the reference in docs/policy.md is generated from the comments
-// on the types here, so that the two cannot differ. Run it with -update to write the reference.
+// TestReferenceIsCurrent checks that docs/policy.md has the reference generated from the comments
+// on the types in this package. Run it with -update to write the reference.
 func TestReferenceIsCurrent(t *testing.T) {
 	const path = "../docs/policy.md"
 	data, err := os.ReadFile(path)
@@ -41,7 +41,7 @@ func TestReferenceIsCurrent(t *testing.T) {
 	}
 }
 
-// manual holds the types of this package and their comments, to generate the reference from.
+// manual has the types of this package and their comments. The reference is generated from it.
 type manual struct {
 	*testing.T
 	types map[string]*ast.TypeSpec
@@ -77,8 +77,8 @@ func newManual(t *testing.T) *manual {
 	return r
 }
 
-// kinds maps Go types to the form of their values in a policy file. Every type of a key must be in
-// this map or be a struct.
+// kinds maps Go types to the kind of their values in a policy file. The type of every key must be
+// in this map or be a struct.
 var kinds = map[string]string{
 	"string": "text", "bool": "true", "int": "whole number", "int64": "whole number", "float64": "number",
 	"Effect": "block or warn", "OptInEffect": "block or warn", "evidence.Severity": "severity", "Fixable": "available or unavailable",
@@ -86,10 +86,10 @@ var kinds = map[string]string{
 	"time.Duration": "duration", "time.Time": "date",
 }
 
-// unwritten lists the fields of the types that are not keys of a policy file.
+// unwritten lists the exported fields that are not keys of a policy file.
 var unwritten = []string{"Policy.File", "Policy.Files", "Policy.Digest", "Scope.Keys", "Scope.Policy"}
 
-// text returns the reference of a struct and of all structs in it, each once.
+// text returns the reference of a struct and of all structs that it contains, each once.
 func (r *manual) text(root string) string {
 	r.Helper()
 	var b bytes.Buffer
@@ -126,7 +126,8 @@ func (r *manual) text(root string) string {
 	return b.String() + "\n"
 }
 
-// kind returns the form of a value in the file, and the struct that it consists of, if any.
+// kind returns the kind of a value in a policy file. If the value is a mapping, of is the name of
+// its struct.
 func (r *manual) kind(expr ast.Expr) (text, of string) {
 	switch x := expr.(type) {
 	case *ast.ArrayType:
@@ -165,7 +166,7 @@ func yamlKey(owner string, f *ast.Field) (string, bool) {
 		return "", false
 	}
 	key, _, _ := strings.Cut(reflect.StructTag(tag).Get("json"), ",")
-	// In a file these keys are inside the mapping "exceptions".
+	// In a policy file, these keys are inside the mapping "exceptions".
 	if rest, ok := strings.CutPrefix(key, "exceptions"); ok && rest != "" {
 		key = "exceptions." + strings.ToLower(rest[:1]) + rest[1:]
 	}

@@ -14,11 +14,11 @@ import (
 // rule is a Rule, compiled to be matched against many findings.
 type rule struct {
 	*Rule
-	ids         map[string]bool // in lower case; nil matches every id
-	packageType match.Glob      // nil matches every type; a nil name matches every name
+	ids         map[string]bool // ids in lower case; nil matches every id
+	packageType match.Glob      // a nil packageType matches every type, a nil name every name
 	name        match.Glob
 	purl        match.PURLPattern
-	custom      *CustomRule // the custom rule that this rule stands for, or nil
+	custom      *CustomRule // the custom rule that this rule was compiled from, or nil
 }
 
 func compileRules(rules []Rule) []rule {
@@ -73,8 +73,8 @@ func (t EPSSThreshold) reachedBy(e *evidence.EPSS) bool {
 	return e == nil || !below(e.Score, t.Score) && !below(e.Percentile, t.Percentile)
 }
 
-// blocks returns the first instant when r blocks s, or the zero time if r has no grace period for
-// s.
+// blocks returns the first instant when r blocks s. fixed is the start of the grace period. The
+// result is the zero time if r has no grace period for s.
 func (r *rule) blocks(s *indexed.Finding, fixed time.Time) time.Time {
 	if r.Grace <= 0 || s.KEV != nil || fixed.IsZero() {
 		return time.Time{}
@@ -84,12 +84,12 @@ func (r *rule) blocks(s *indexed.Finding, fixed time.Time) time.Time {
 
 // verdict is the result of all rules for one finding.
 type verdict struct {
-	rule        *rule     // the rule that decides; nil if none matches
-	effect      Effect    // the effect of that rule now
+	rule        *rule     // the deciding rule; nil if no rule matches
+	effect      Effect    // the current effect of the rule
 	blocks      time.Time // the end of the grace period, if the finding is in one
-	inherited   bool      // the finding is only a warning, because the baseline has it
-	message     string    // the message of a custom rule
-	unevaluated bool      // a custom rule failed; nothing lets the finding pass
+	inherited   bool      // true if the finding only warns because the baseline has it
+	message     string    // the message, if a custom rule decides
+	unevaluated bool      // true if a custom rule could not be evaluated; then nothing lets the finding pass
 }
 
 // plain returns v with the rule's own effect, without grace period or inheritance. It is for a
@@ -98,9 +98,9 @@ func (v verdict) plain() verdict {
 	return verdict{rule: v.rule, effect: v.rule.Effect, message: v.message}
 }
 
-// decide chooses the rule that decides: the first that blocks now, else the one whose grace period
-// ends first, else the first whose findings are inherited, else the first that warns. Custom rules
-// come after the other rules. But a custom rule that cannot be evaluated decides before all rules.
+// decide chooses the deciding rule: the first that blocks now, else the one whose grace period ends
+// first, else the first whose findings are inherited, else the first that warns. Custom rules come
+// after the other rules. But a custom rule that cannot be evaluated decides before all rules.
 func (e *evaluation) decide(s *indexed.Finding) verdict {
 	custom := e.customMatches(s)
 	for _, m := range custom {
@@ -134,7 +134,7 @@ type ruleMatching struct {
 	finding                  *indexed.Finding
 	inherited                bool
 	inGrace, inherits, warns verdict
-	fixed, undecided         time.Time // set once a rule with a grace period needs them
+	fixed, undecided         time.Time // set once a rule with a grace period matches the finding
 }
 
 // blocks reports whether r blocks the finding now. If not, it records the result of r. r must match

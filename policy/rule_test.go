@@ -19,7 +19,7 @@ func matches(r Rule, f evidence.Finding) bool {
 	return compileRules([]Rule{r})[0].matches(indexed.New(&f, &evidence.Platform{}))
 }
 
-// withFeeds returns evidence from a database with the KEV and EPSS feeds.
+// withFeeds returns evidence whose database has the KEV and EPSS feeds.
 func withFeeds(findings ...evidence.Finding) evidence.Input {
 	in := withFindings(findings...)
 	for _, name := range []string{"epss", "kev"} {
@@ -112,7 +112,7 @@ func TestDatabaseWithoutFeedIsNotClean(t *testing.T) {
 	denied(t, two.Evaluate(cleanInput(), now), "database first")
 }
 
-// graced returns a finding whose fix was available on that day.
+// graced returns a finding whose fix became available on the given day.
 func graced(day time.Time) evidence.Finding {
 	f := finding("CVE-1", evidence.SeverityHigh)
 	f.Fixes = []evidence.Fix{{Version: "3"}, {Version: "2", Available: day}, {Version: "4", Available: day.Add(ruleDay)}}
@@ -280,27 +280,27 @@ func TestParseConditions(t *testing.T) {
 
 func TestParseConditionErrors(t *testing.T) {
 	for line, want := range map[string]string{
-		"kev: false":                  `4:10: "kev": "false" can only be true: leave the key out instead`,
-		"kev: yes":                    `4:10: "kev" is text: want true`,
-		"kev: \"true\"":               `4:10: "kev" is text: want true`,
-		"epss: 0.5":                   `4:11: "epss" is a number: want a mapping`,
-		"epss: {}":                    `4:11: "epss" is empty: want score or percentile`,
+		"kev: false":                  `4:10: "kev": "false" can only be true: omit the key instead`,
+		"kev: yes":                    `4:10: "kev" is text: expected true`,
+		"kev: \"true\"":               `4:10: "kev" is text: expected true`,
+		"epss: 0.5":                   `4:11: "epss" is a number: expected a mapping`,
+		"epss: {}":                    `4:11: "epss" is empty: expected score or percentile`,
 		"epss: {score: 0}":            `4:19: "score": "0" is not a plain decimal number above 0 and at most 1`,
 		"epss: {score: 1.01}":         `4:19: "score": "1.01" is not a plain decimal number above 0 and at most 1`,
 		"epss: {percentile: 95}":      `4:24: "percentile": "95" is not a plain decimal number above 0 and at most 1`,
 		"epss: {score: .nan}":         `4:19: "score": ".nan" is not a plain decimal number above 0 and at most 1`,
 		"epss: {score: -0.5}":         `4:19: "score": "-0.5" is not a plain decimal number above 0 and at most 1`,
 		"epss: {score: 1e-1}":         `4:19: "score": "1e-1" is not a plain decimal number above 0 and at most 1`,
-		"epss: {score: high}":         `4:19: "score" is text: want a number`,
+		"epss: {score: high}":         `4:19: "score" is text: expected a number`,
 		"cvss: 10.1":                  `4:11: "cvss": "10.1" is not a plain decimal number above 0 and at most 10`,
-		"cvss: \"9.0\"":               `4:11: "cvss" is text: want a number`,
-		"package: {}":                 `4:14: "package" is empty: want type, name or purl`,
-		"package: lodash":             `4:14: "package" is text: want a mapping`,
+		"cvss: \"9.0\"":               `4:11: "cvss" is text: expected a number`,
+		"package: {}":                 `4:14: "package" is empty: expected type, name or purl`,
+		"package: lodash":             `4:14: "package" is text: expected a mapping`,
 		"package: {purl: lodash}":     `4:21: "purl": pattern "lodash" matches no package URL: a package URL begins with "pkg:"`,
-		"ids: CVE-1":                  `4:10: "ids" is text: want a list`,
-		"ids: []":                     `4:10: "ids" is empty: leave it out to match all`,
+		"ids: CVE-1":                  `4:10: "ids" is text: expected a list`,
+		"ids: []":                     `4:10: "ids" is empty: omit the key to match all`,
 		"ids: [CVE-*]":                `4:11: "ids": "CVE-*" is not the id of one vulnerability`,
-		"grace: 14":                   `4:12: "grace" is a number: want a duration with a unit, such as 5d`,
+		"grace: 14":                   `4:12: "grace" is a number: expected a duration with a unit, such as 5d`,
 		"grace: 0d":                   `4:12: "grace": "0d" is not more than zero`,
 		"effect: warn\n    grace: 1d": `3:5: a rule that only warns cannot have a grace period: it never blocks`,
 	} {

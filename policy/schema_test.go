@@ -12,7 +12,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// TestSchemaIsCurrent checks that the schema is generated from the types and their comments, like
+// TestSchemaIsCurrent checks that schema.json is generated from the types and their comments, like
 // the reference in docs/policy.md, and from the decoder's messages about its keys. Run it with
 // -update to write the schema.
 //
@@ -54,7 +54,7 @@ func compiledSchema(t *testing.T) *jsonschema.Schema {
 	return s
 }
 
-// editorValue parses YAML to the value that an editor validates: dates are text.
+// editorValue decodes YAML as an editor does for validation: dates are strings.
 func editorValue(t *testing.T, data []byte) any {
 	t.Helper()
 	var doc yaml.Node
@@ -120,7 +120,7 @@ func TestSchemaTakesEveryPolicy(t *testing.T) {
 			t.Errorf("%s: %v", file, err)
 		}
 	}
-	// Together, these policies must have every key of the schema.
+	// Together, the policies in this test must use every key of the schema.
 	used := map[string]bool{}
 	collectKeys(editorValue(t, []byte(everyKey)), used)
 	var document any
@@ -168,7 +168,7 @@ func collectProperties(v any, into map[string]bool) {
 	}
 }
 
-// everyKey is a policy with every key, in forms that the other policies do not have.
+// everyKey is a policy with every key. Its values have forms that the other policies do not have.
 var everyKey = `version: 1
 database: {maxAge: 1w2d12h30m, origins: ["https://mirror.example/*"], minAdvisories: 10}
 distribution: {endOfLife: warn, notCovered: {distribution: block, packageType: warn, version: warn, firstParty: block}, allow: [debian 12], notAllowed: warn}

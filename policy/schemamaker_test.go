@@ -15,7 +15,7 @@ type keywords map[string]any
 
 type schemaMaker struct{ *manual }
 
-// places holds, for each type, a policy with %s at the place of a mapping of that type.
+// places has a policy for each type. The policy has %s at the place of a mapping of that type.
 var places = map[string]string{
 	"Policy":           "%s",
 	"Rule":             "rules: [%s]",
@@ -42,20 +42,20 @@ var places = map[string]string{
 	"CopyRule":         "copyAttestations: [%s]",
 }
 
-// answer holds what Parse's messages say about the keys of a mapping.
+// answer has what the messages of Parse say about the keys of a mapping.
 type answer struct {
 	keys, mandatory, exactlyOne []string
 	notEmpty                    bool
 }
 
 var (
-	saysKeys       = regexp.MustCompile(`^unknown key "zzzzzzzzzzzz" in .*: want one of (.*)$`)
+	saysKeys       = regexp.MustCompile(`^unknown key "zzzzzzzzzzzz" in .*: expected one of (.*)$`)
 	saysMandatory  = regexp.MustCompile(` has no "(.*)", which is mandatory$`)
-	saysExactlyOne = regexp.MustCompile(` has 0 of the keys (.*): want exactly one$`)
+	saysExactlyOne = regexp.MustCompile(` has 0 of the keys (.*): expected exactly one$`)
 )
 
-// ask calls Parse with an empty mapping and with a mapping that has only an unknown key. It reads
-// the keys, and which are mandatory, from the messages.
+// ask parses an empty mapping and a mapping that has only an unknown key. The messages name the
+// keys, and which of them are mandatory.
 func (m schemaMaker) ask(name string) answer {
 	m.Helper()
 	place, ok := places[name]
@@ -135,7 +135,7 @@ func (m schemaMaker) mapping(name string) keywords {
 		out["oneOf"] = one
 	}
 	if name == "Scope" {
-		out["minProperties"] = 2 // a scope must set at least one key
+		out["minProperties"] = 2 // match and at least one other key
 	}
 	return out
 }
@@ -145,7 +145,8 @@ func (m schemaMaker) property(owner, key string) keywords {
 	if owner == "Policy" && key == "version" {
 		return keywords{"const": formatVersion, "description": "Version of this format: 1. Mandatory."}
 	}
-	// A scope has the sections of the policy. A mapping of exceptions has fields of the policy.
+	// A scope has the sections of the policy. The mapping "exceptions" has fields of the type
+	// Policy.
 	in, fieldKey := owner, key
 	switch {
 	case owner == "exceptions" && key == "list":
@@ -183,7 +184,7 @@ func (m schemaMaker) field(owner, key string) *ast.Field {
 // goDuration is the syntax of time.ParseDuration, without a sign.
 const goDuration = `(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))`
 
-// refined holds the schemas of values whose type does not show all limits.
+// refined has the schemas of values whose Go type does not show all limits.
 var refined = map[string]keywords{
 	"Rule.cvss":                  number(maxCVSS),
 	"EPSSThreshold.score":        number(1),
@@ -221,7 +222,7 @@ func enum(values ...string) keywords { return keywords{"enum": values} }
 func (m schemaMaker) value(owner, key string, expr ast.Expr) keywords {
 	m.Helper()
 	if r, ok := refined[owner+"."+key]; ok {
-		return maps.Clone(r) // the description is added to it
+		return maps.Clone(r) // clone, because the caller adds a description
 	}
 	switch x := expr.(type) {
 	case *ast.ArrayType:
@@ -278,7 +279,8 @@ func (m schemaMaker) value(owner, key string, expr ast.Expr) keywords {
 	return nil
 }
 
-// severitySchema suggests the names in lower case, and accepts any letter case.
+// severitySchema returns a schema that lists the severities in lower case, and accepts any letter
+// case.
 func severitySchema() keywords {
 	var names, any []string
 	for s := evidence.SeverityNegligible; s <= evidence.SeverityCritical; s++ {

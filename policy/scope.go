@@ -67,7 +67,7 @@ func (d *decoder) scopes(to *[]Scope) strict.Reader {
 	})
 }
 
-// patterns reads one pattern or a list of them.
+// patterns reads a single pattern or a list of patterns.
 func (d *decoder) patterns(to *[]string) strict.Reader {
 	list := d.Texts(to, func(string) error { return nil }, "nothing would match")
 	return func(key, value *yaml.Node) {
@@ -111,7 +111,7 @@ func appendKeys(keys []string, key string, value *yaml.Node) []string {
 // rule or key.
 type scoped struct {
 	*Policy
-	at   map[Position]*Scope // the scope of each rule and exception that a scope set
+	at   map[Position]*Scope // the scope that set a rule or an exception, by its position
 	keys map[string]override
 	// matched reports whether some scope matches the image.
 	matched bool
@@ -119,7 +119,7 @@ type scoped struct {
 
 // override records that a scope set a key of a section.
 type override struct {
-	instead Position // the position of the policy's own mapping
+	instead Position // instead is the position of the policy's own mapping.
 	by      *Scope
 }
 
@@ -173,8 +173,8 @@ func (s *scoped) apply(scope *Scope) {
 }
 
 // setKey copies the value of one key of a section from a scope's policy to another policy. key is
-// the path of the key below the section, such as "minPackages" or "notCovered.version". The result
-// lists the paths of the changed keys. One effect for a whole group changes several keys.
+// the path of the key below the section, such as "minPackages" or "notCovered.version". setKey
+// returns the paths of the changed keys, because a single effect for a group changes several keys.
 func setKey(to, from reflect.Value, key string) []string {
 	outer, inner, nested := strings.Cut(key, ".")
 	to, from = keys.Field(to, outer), keys.Field(from, outer)

@@ -75,11 +75,11 @@ func TestParseScopeErrors(t *testing.T) {
 		"{rules: [{name: a}]}":                           `4:10: a scope has no "match", which is mandatory`,
 		"{match: [], rules: [{name: a}]}":                `4:18: "match" is empty: nothing would match`,
 		"{match: '', rules: [{name: a}]}":                `4:18: "match": is blank`,
-		"{match: [1], rules: [{name: a}]}":               `4:19: "match" is a number: want text in quotes`,
+		"{match: [1], rules: [{name: a}]}":               `4:19: "match" is a number: expected text in quotes`,
 		"{match: a, rules: []}":                          `4:28: "rules" is empty: a policy has at least one rule`,
-		"{match: a, sbom: {colour: red}}":                `4:28: unknown key "colour" in "sbom": want one of unknowns, minPackages`,
-		"{match: a, exceptions: {folder: x}}":            `4:33: "exceptions" is a mapping: want a list`,
-		"{match: a, version: 1, sbom: {unknowns: warn}}": `4:21: unknown key "version" in a scope: want one of match, database, distribution, sbom, provenance, rules, licenses, packages, image, custom, baseline, baselineMaxAge, copyAttestations, vex, exceptions`,
+		"{match: a, sbom: {colour: red}}":                `4:28: unknown key "colour" in "sbom": expected one of unknowns, minPackages`,
+		"{match: a, exceptions: {folder: x}}":            `4:33: "exceptions" is a mapping: expected a list`,
+		"{match: a, version: 1, sbom: {unknowns: warn}}": `4:21: unknown key "version" in a scope: expected one of match, database, distribution, sbom, provenance, rules, licenses, packages, image, custom, baseline, baselineMaxAge, copyAttestations, vex, exceptions`,
 	} {
 		if diff := cmp.Diff([]string{"p.yaml:" + want}, problems(t, minimal+"images: ["+scope+"]\n")); diff != "" {
 			t.Errorf("%s: %s", scope, diff)
@@ -92,7 +92,7 @@ func TestParseScopeErrors(t *testing.T) {
 func TestEveryKeyCanDifferBetweenImages(t *testing.T) {
 	named := func(section string) []string {
 		for _, line := range problems(t, minimal+"images: [{match: a, "+section+"}]\n") {
-			if _, names, ok := strings.Cut(line, ": want one of "); ok {
+			if _, names, ok := strings.Cut(line, ": expected one of "); ok {
 				return strings.Split(names, ", ")
 			}
 		}
@@ -121,8 +121,8 @@ func TestEveryKeyCanDifferBetweenImages(t *testing.T) {
 				apply(name + "." + key)
 			}
 		case field.Kind() == reflect.Slice:
-			// The elements of a list that scopes can extend need a position, because it shows which
-			// scope an element comes from.
+			// The elements of a list that scopes can extend need a position. It shows which scope
+			// an element comes from.
 			if position, ok := field.Type().Elem().FieldByName("Position"); !ok || position.Type != reflect.TypeFor[Position]() {
 				t.Errorf("%s: its elements have no position", name)
 			}

@@ -7,12 +7,13 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
-// section is one key of the policy language. A new section is a field of Policy whose JSON name is
-// the key, a file with its types, reader and checks, and a row in sections. Scopes, package format,
-// the reference and the schema follow from these. Warnings about a section are in package lint.
+// section describes one key of the policy language. A new section needs a field of Policy whose
+// JSON name is the key, a file with its types, reader and checks, and a row in sections. Scopes,
+// package format, the reference and the schema follow from these. Warnings about a section are in
+// package lint.
 type section struct {
 	key       string
-	mandatory bool // in a policy; a scope may omit every section
+	mandatory bool // mandatory in a policy; a scope may omit every section
 	// read returns the reader of the section. names maps the names of all rules to their lines.
 	read func(d *decoder, p *Policy, names map[string]int) strict.Reader
 	// fixed means that scopes cannot set the section. inScope returns the reader for scopes, if the
@@ -33,7 +34,7 @@ type (
 )
 
 // sections returns all sections, in the order of their checks. It is a function and not a variable,
-// because the reader of "images" calls it.
+// because the reader of the section "images" calls it.
 func sections() []section {
 	return []section{
 		{key: "unmatchedImages", fixed: true,
@@ -94,7 +95,7 @@ func sections() []section {
 	}
 }
 
-// policy reads a policy file.
+// policy parses the top-level mapping of a policy file.
 func (d *decoder) policy(p *Policy, n *yaml.Node) {
 	names := map[string]int{}
 	fields := []strict.Field{strict.Mandatory("version", d.Version(formatVersion))}

@@ -11,8 +11,9 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// sections returns a policy with rules about licenses, packages and the image, and exceptions for
-// them. Most rules pass most images. Otherwise, a denial for one reason could not turn into a pass.
+// sections returns a random policy with rules about licenses, packages and the image, and
+// exceptions for them. Most of its rules pass most images. If most images were denied for several
+// reasons, a single change could never turn a denial into a pass.
 func (g generator) sections() *Policy {
 	p := blockAll()
 	p.Signers = []SignerRule{{Name: "a", Key: testKey}, {Name: "b", Issuer: "i", Subject: "b*"}}
@@ -201,6 +202,7 @@ func checkLessEvidence(t *testing.T, p *Policy, in evidence.Input, d Decision) {
 }
 
 // TestSectionsMeet checks that the generated policies and inputs reach every kind of outcome.
+// Otherwise FuzzEvaluateSections would prove little.
 func TestSectionsMeet(t *testing.T) {
 	outcomes := map[string]int{}
 	for seed := range uint64(2000) {

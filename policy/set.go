@@ -124,12 +124,12 @@ func (s Set) Validate(now time.Time) error {
 	return d.err()
 }
 
-// evaluators evaluates all policies step by step: each step runs for every policy before the next
-// step. It collects the results in this order.
+// evaluators evaluates all policies of a set step by step: each step runs for every policy before
+// the next step. It collects the results in this order.
 type evaluators struct {
 	Decision
 	policies []*evaluation
-	reported map[resultKey]int // the first policy with this result
+	reported map[resultKey]int // the index of the first policy with this result
 }
 
 // resultKey identifies a result that is not about a finding.
@@ -153,7 +153,7 @@ func newEvaluators(s Set, in *evidence.Input, now time.Time) *evaluators {
 	return c
 }
 
-// all runs a step that is not about findings in every evaluator.
+// all runs a step that is not about findings for every policy.
 func (c *evaluators) all(step func(*evaluation)) {
 	for i, e := range c.policies {
 		step(e)
@@ -166,7 +166,7 @@ func (c *evaluators) all(step func(*evaluation)) {
 }
 
 // deduplicate removes results that an earlier policy already reported. It keeps repetitions by the
-// same policy: two files can be unreadable for the same reason.
+// same policy: for example, two files can be unreadable for the same reason.
 func (c *evaluators) deduplicate(member int, effect Effect, said []Violation) []Violation {
 	if len(c.policies) == 1 {
 		return said

@@ -67,8 +67,8 @@ func TestSameResultIsListedOnce(t *testing.T) {
 	in.Platforms[0].Unknowns = []evidence.Unknown{{Reason: "x"}, {Reason: "x"}}
 	own := &Policy{Rules: []Rule{{Name: "all"}}, SBOM: SBOMRule{Position: at(7, 1)}}
 	d := Set{blockAll(), blockAll(), own}.Evaluate(in, now)
-	// The first two policies report the same two violations, which are listed once. The third
-	// policy reports them at another position, so they are listed again.
+	// The first two policies report the same two violations at the same positions, so these are
+	// listed once. The third policy reports them at another position, so they are listed again.
 	denied(t, d, "evidence evidence", "sbom sbom.unknowns", "sbom sbom.unknowns", "sbom sbom.unknowns", "sbom sbom.unknowns")
 	var positions []string
 	for _, v := range d.Violations[1:] {

@@ -102,7 +102,7 @@ func scopePolicies(p *Policy) []*Policy {
 	return out
 }
 
-// Signers returns the signers of all policies, each once. The caller looks for their signatures.
+// Signers returns the signers of all policies, each once. The caller looks for signatures by them.
 func (s Set) Signers() []SignerRule {
 	var out []SignerRule
 	for _, p := range s {

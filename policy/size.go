@@ -45,7 +45,7 @@ func parseSize(s string) (ByteSize, error) {
 		n, err := strict.ParseCount(strings.TrimSuffix(number, " "))
 		switch {
 		case err != nil:
-			return 0, fmt.Errorf("%q is not a size: want one such as 500MB or 2GiB", s)
+			return 0, fmt.Errorf("%q is not a size: expected a value such as 500MB or 2GiB", s)
 		case n == 0:
 			return 0, fmt.Errorf("%q is not more than zero", s)
 		case int64(n) > math.MaxInt64/u.size:
@@ -53,5 +53,5 @@ func parseSize(s string) (ByteSize, error) {
 		}
 		return ByteSize(int64(n) * u.size), nil
 	}
-	return 0, fmt.Errorf("%q is not a size: want one such as 500MB or 2GiB", s)
+	return 0, fmt.Errorf("%q is not a size: expected a value such as 500MB or 2GiB", s)
 }

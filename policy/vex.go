@@ -69,10 +69,10 @@ func (d *decoder) vex(r *VEXRule) strict.Reader {
 		r.Position = d.position(key)
 		var accept []string
 		d.Mapping(n, strict.Quoted(key),
-			strict.Optional("accept", d.Texts(&accept, checkAccepted, "leave the section out to accept nothing")),
-			strict.Optional("justifications", d.Texts(&r.Justifications, checkJustification, "leave it out to accept any")),
+			strict.Optional("accept", d.Texts(&accept, checkAccepted, "omit the section to accept nothing")),
+			strict.Optional("justifications", d.Texts(&r.Justifications, checkJustification, "omit the key to accept any")),
 			strict.Optional("files", d.Yes(&r.Files)),
-			strict.Optional("signers", d.Texts(&r.Signers, func(string) error { return nil }, "leave it out to accept none")),
+			strict.Optional("signers", d.Texts(&r.Signers, func(string) error { return nil }, "omit the key to accept none")),
 		)
 		for _, status := range accept {
 			r.Accept = append(r.Accept, evidence.VEXStatus(status))
@@ -85,12 +85,12 @@ func checkAccepted(s string) error {
 	case evidence.VEXNotAffected, evidence.VEXFixed:
 		return nil
 	}
-	return fmt.Errorf("%q does not remove findings: want %s or %s", s, evidence.VEXNotAffected, evidence.VEXFixed)
+	return fmt.Errorf("%q does not remove findings: expected %s or %s", s, evidence.VEXNotAffected, evidence.VEXFixed)
 }
 
 func checkJustification(s string) error {
 	if !slices.Contains(vexJustifications, s) {
-		return fmt.Errorf("unknown justification %q: want one of %s", s, strings.Join(vexJustifications, ", "))
+		return fmt.Errorf("unknown justification %q: expected one of %s", s, strings.Join(vexJustifications, ", "))
 	}
 	return nil
 }

@@ -17,14 +17,14 @@ var (
 	platformDigest = cleanInput().Platforms[0].Digest
 )
 
-// lodash returns the finding that the statements of these tests name.
+// lodash returns the finding that the VEX statements in these tests are about.
 func lodash() evidence.Finding {
 	f := finding("GHSA-1", evidence.SeverityHigh)
 	f.Aliases = []string{"CVE-1"}
 	return f
 }
 
-// statementFor returns a statement that lodash is not affected.
+// statementFor returns a VEX statement that lodash is not affected in a product.
 func statementFor(product string, subcomponents ...string) evidence.VEXStatement {
 	return evidence.VEXStatement{
 		ID: "CVE-1", Status: evidence.VEXNotAffected, Products: []string{product}, Subcomponents: subcomponents,
@@ -32,8 +32,8 @@ func statementFor(product string, subcomponents ...string) evidence.VEXStatement
 	}
 }
 
-// takesAway reports whether the statements remove the finding of lodash, under a policy that
-// accepts files and one signer.
+// takesAway reports whether the VEX statements remove the finding of lodash, under a policy that
+// accepts statements from files and from one signer.
 func takesAway(t *testing.T, statements ...evidence.VEXStatement) bool {
 	t.Helper()
 	p := blockAll()
@@ -177,7 +177,7 @@ func TestJustifications(t *testing.T) {
 			t.Errorf("%q: %v", justification, got)
 		}
 	}
-	s.Status = evidence.VEXFixed // needs no justification
+	s.Status = evidence.VEXFixed // the status "fixed" needs no justification
 	if !takenAwayBy(t, p, s) {
 		t.Error("fixed has no justification")
 	}
@@ -286,13 +286,13 @@ signers: [{name: ours, issuer: https://login.example, subject: "*@example.com"}]
 		t.Error(diff)
 	}
 	for section, want := range map[string]string{
-		"{accept: []}":                `4:15: "accept" is empty: leave the section out to accept nothing`,
-		"{accept: [affected]}":        `4:16: "accept": "affected" does not remove findings: want not_affected or fixed`,
-		"{accept: fixed}":             `4:15: "accept" is text: want a list`,
-		"{justifications: [because]}": `4:24: "justifications": unknown justification "because": want one of ` + strings.Join(vexJustifications, ", "),
-		"{files: false}":              `4:14: "files": "false" can only be true: leave the key out instead`,
+		"{accept: []}":                `4:15: "accept" is empty: omit the section to accept nothing`,
+		"{accept: [affected]}":        `4:16: "accept": "affected" does not remove findings: expected not_affected or fixed`,
+		"{accept: fixed}":             `4:15: "accept" is text: expected a list`,
+		"{justifications: [because]}": `4:24: "justifications": unknown justification "because": expected one of ` + strings.Join(vexJustifications, ", "),
+		"{files: false}":              `4:14: "files": "false" can only be true: omit the key instead`,
 		"{signers: [nobody]}":         `4:1: "nobody" is not one of the policy's signers`,
-		"{signers: []}":               `4:16: "signers" is empty: leave it out to accept none`,
+		"{signers: []}":               `4:16: "signers" is empty: omit the key to accept none`,
 	} {
 		if diff := cmp.Diff([]string{"p.yaml:" + want}, problems(t, minimal+"vex: "+section+"\n")); diff != "" {
 			t.Errorf("%s: %s", section, diff)

@@ -13,8 +13,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// CopyPlan has the signatures and attestations of the image in staging. Those in Copy are copied
-// unchanged to the approved registries. Those in Skip are not copied.
+// CopyPlan has the signatures and attestations of the image in the staging registry. The items in
+// Copy are copied unchanged to the approved registries. The items in Skip are not copied.
 type CopyPlan struct {
 	// TrustedSigners are the signers that the policies trust. Each copied item must verify against
 	// one of them.
@@ -79,8 +79,8 @@ func (p *Promoter) WithCopyPlan(c CopyPlan) *Promoter {
 	return &out
 }
 
-// isOwn reports whether an item looks like a statement of this Promoter: it has a type that the
-// Promoter writes, and the Promoter's own signer signed it.
+// isOwn reports whether an item looks like a statement of this Promoter: the Promoter writes
+// statements of this type, and its own signer signed the item.
 func (p *Promoter) isOwn(c AttestationCopy) bool {
 	if c.Signature == nil && c.PredicateType != DecisionType && c.PredicateType != ReferenceType && !slices.Contains(platformTypes, c.PredicateType) &&
 		!strings.HasSuffix(c.PredicateType, overrideSuffix) {
@@ -129,7 +129,7 @@ func (c CopyPlan) entries() []CopiedAttestation {
 
 // hasCopies reports whether the repository has every copied item that a decision lists.
 func (s snapshot) hasCopies(ctx context.Context, repo name.Repository, all []CopiedAttestation) (bool, error) {
-	have := map[string]map[string]bool{} // digests of the stored signed content, by subject and format
+	have := map[string]map[string]bool{} // digests of the signed content that is stored, by subject and format
 	for _, c := range all {
 		key := c.Subject + " " + c.Format
 		if have[key] == nil {

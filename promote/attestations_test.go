@@ -14,7 +14,7 @@ import (
 
 const notesType = "https://example.com/notes/v1"
 
-// noted returns a statement about a digest that builder signed, as imagegate reads it from staging.
+// noted returns a statement about a digest, signed by builder, as imagegate reads it from staging.
 func (w *world) noted(builder *trust.Signer, kind, predicate string, digest v1.Hash, form trust.Format) AttestationCopy {
 	w.Helper()
 	env, err := trust.Attest(w.Context(), builder, form, trust.Statement{PredicateType: kind, Predicate: json.RawMessage(predicate),
@@ -80,8 +80,8 @@ func TestCopiedAttestationsAreStoredTogether(t *testing.T) {
 	}
 }
 
-// TestMissingCopyIsCopiedAgain checks that a promotion does not count as done if a copied
-// statement was deleted.
+// TestMissingCopyIsCopiedAgain checks that a promotion does not count as done if a copied statement
+// was deleted from the approved registry.
 func TestMissingCopyIsCopiedAgain(t *testing.T) {
 	w := newWorld(t)
 	builder := newSigner(t)
@@ -113,8 +113,9 @@ func TestMissingCopyIsCopiedAgain(t *testing.T) {
 	}
 }
 
-// TestOwnStatementsAreNotCopied checks that statements of the gate's own types by its own signer
-// are skipped. Verifiers that trust the gate would accept such statements about the approved image.
+// TestOwnStatementsAreNotCopied checks that items in staging are skipped if they have one of the
+// gate's own statement types and the gate's own signer signed them. Verifiers that trust the gate
+// would accept such statements about the approved image.
 func TestOwnStatementsAreNotCopied(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")

@@ -13,10 +13,10 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Baseline returns the findings of the images that the tags currently name, from the promoter's own
-// signed scans. If b is nil, no finding is inherited and missing states the reason. A tag may not
-// exist, or its image may not prove that it passed, or its scan may not list the findings. An image
-// with an override did not pass.
+// Baseline returns the findings of the images that the tags currently point to, from the promoter's
+// own signed scans. If no finding can be inherited, b is nil and missing states the reason: a tag
+// does not exist, or its image does not prove that it passed, or its scan does not list the
+// findings. An image with an override did not pass.
 //
 // With several tags, the baseline has only the findings that all their images have. One decision
 // applies to all destinations, and a finding that is missing from one of them would be new there.
@@ -25,7 +25,7 @@ import (
 // An image must have been promoted for its current tag, at most maxAge ago. Otherwise someone
 // without the signing key could move the tag to an older image.
 //
-// Baseline does not read again what prefetched already has. prefetched may be nil.
+// Baseline uses the attachments in prefetched instead of reading them again. prefetched may be nil.
 func (p *Promoter) Baseline(ctx context.Context, maxAge time.Duration, prefetched *Prefetched, tags ...name.Tag) (b *evidence.Baseline, missing string, err error) {
 	s := p.verifier.snapshot(prefetched)
 	for i, tag := range tags {

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// TestNoTagIsWrittenIfBeforeTagFails checks that BeforeTag is called once, after all statements
-// were stored and read back. An error of BeforeTag ends the promotion and leaves the tags
-// unchanged.
+// TestNoTagIsWrittenIfBeforeTagFails checks that Options.BeforeTag is called once, after all
+// statements were stored and read back. An error of BeforeTag ends the promotion and leaves the
+// tags unchanged.
 func TestNoTagIsWrittenIfBeforeTagFails(t *testing.T) {
 	w := newWorld(t)
 	tags := []string{"team/app:1", "team/other:1"}

@@ -9,8 +9,9 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// TestDecisionAndOverrideFromTheFutureAreRefusedAtOneLimit checks that decisions and overrides may
-// be ahead of the clock by clock.Skew, like databases, and that the error names both times.
+// TestDecisionAndOverrideFromTheFutureAreRefusedAtOneLimit checks that the times in decisions and
+// overrides may be ahead of this machine's clock by at most clock.Skew, the limit that also applies
+// to databases. Beyond the limit, the error names both times.
 func TestDecisionAndOverrideFromTheFutureAreRefusedAtOneLimit(t *testing.T) {
 	now := time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC)
 	for _, ahead := range []time.Duration{0, time.Minute, 6 * time.Minute, clock.Skew, clock.Skew + 1, time.Hour} {

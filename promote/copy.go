@@ -157,16 +157,16 @@ func mountable(l v1.Layer, src gate.Source, dst name.Repository) v1.Layer {
 	return &remote.MountableLayer{Layer: l, Reference: src.Ref}
 }
 
-// fetcher is a layer that can be read on demand. If the SBOM came from the cache, a layer is
-// fetched only when it must be sent.
+// fetcher is a layer that can be fetched on demand. If the SBOM came from the cache, a layer is
+// fetched only when the approved registry needs it.
 type fetcher interface {
 	Fetch(ctx context.Context) error
 }
 
-// meter is a blob that counts its bytes while they are read for sending.
+// meter is a blob that counts its bytes while it is sent.
 type meter struct {
 	v1.Layer
-	ctx      context.Context // context of the copy: Compressed has no context parameter
+	ctx      context.Context // the context of the copy, because Compressed has no context parameter
 	repo     string
 	progress gate.Progress
 	step     gate.Step

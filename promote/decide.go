@@ -12,7 +12,8 @@ import (
 
 // decide selects the decisions that count. It requires each of them to be a pass or overridden, and
 // not too old. For each policy and tag that t selects, only the newest decision counts. So a later
-// denial by a policy outweighs its earlier pass, and decisions by other policies have no effect.
+// denial by a policy outweighs an earlier pass by the same policy, but not a pass by another
+// policy.
 func (pr *proof) decide(decisions []signedDecision, t Trust, now time.Time) error {
 	if len(decisions) == 0 {
 		return pr.fail("the image has no decision signed by a trusted signer%s", because(pr.reasons))
@@ -55,15 +56,16 @@ func (pr *proof) accept(d signedDecision, t Trust, now time.Time) error {
 	return nil
 }
 
-// isFor reports whether a decision is by the policy and for the tag that t requires.
+// isFor reports whether a decision is by the policy and for the tag that t requires. Empty fields
+// of t match every decision.
 func (d decisionPredicate) isFor(t Trust) bool {
 	return (t.Policy == "" || maps.Equal(d.Policy.Digest, digestSet(t.Policy))) &&
 		(t.PolicyName == "" || d.Policy.URI == t.PolicyName) &&
 		(t.Tag == "" || slices.Contains(d.Basis.Tags, t.Tag))
 }
 
-// notAsked returns the message for an image that has decisions, but none that matches t. The
-// message lists the decisions.
+// notAsked returns the message for an image that has decisions, but none by the policy or for the
+// tag that t requires. The message lists the decisions.
 func notAsked(decisions []signedDecision, t Trust) string {
 	var want []string
 	if t.PolicyName != "" {
@@ -99,8 +101,8 @@ func (d decisionPredicate) describe() string {
 	return fmt.Sprintf("by %s (sha256:%.12s) for %s", d.Policy.URI, d.Policy.Digest["sha256"], tags)
 }
 
-// newestOfEach returns the newest decision for each policy and tag, and all of them if several are
-// equally new. Policies are compared by name, so that an edited policy replaces its earlier
+// newestOfEach returns the newest decision for each policy and tag. If several are equally new, it
+// returns all of them. Policies are compared by name, so that an edited policy replaces its earlier
 // versions. If t selects a policy by digest, names are ignored.
 func newestOfEach(decisions []signedDecision, t Trust) []signedDecision {
 	type unit struct{ policy, tag string }
@@ -154,7 +156,7 @@ func (pr *proof) acceptOverride(d signedDecision, t Trust, now time.Time) error 
 func (d decisionPredicate) check(now time.Time) error {
 	switch {
 	case d.Result != resultPassed && d.Result != resultFailed:
-		return fmt.Errorf("unknown result %q of the decision: want %s or %s", d.Result, resultPassed, resultFailed)
+		return fmt.Errorf("unknown result %q of the decision: expected %s or %s", d.Result, resultPassed, resultFailed)
 	case clock.IsAhead(d.TimeVerified, now):
 		return fmt.Errorf("the decision has a time in the future, %s, and the clock of this machine shows %s: check both clocks",
 			d.TimeVerified.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))

@@ -27,8 +27,8 @@ func (v *Verifier) Evidence(ctx context.Context, ref name.Reference, t Trust) (*
 	return record, documents, err
 }
 
-// Evidence returns the statements of a record that this Promoter made. It does not read statements
-// again that were read for the record.
+// Evidence returns the statements of a record that this Promoter made. It does not download the
+// statements that are already in memory from making the record.
 func (p *Promoter) Evidence(ctx context.Context, record *Record) ([]Document, error) {
 	repo, err := name.NewRepository(record.Repository)
 	if err != nil {
@@ -51,11 +51,11 @@ func (v *Verifier) documents(ctx context.Context, record *Record, repo name.Repo
 	if err != nil {
 		return nil, err
 	}
-	envelopes := map[string][]byte{} // envelopes by the digest of their payload
+	envelopes := map[string][]byte{} // envelopes, by the digest of their payload
 	for _, e := range found.envelopes {
 		st, _, err := t.VerifyOpened(e.opened, digest)
 		if err != nil {
-			continue // a statement by another signer; the record was verified before
+			continue // another signer signed this statement; the statements of the record were verified before
 		}
 		if envelopes["sha256:"+payloadDigest(st.Payload)], err = e.stored.DSSE(); err != nil {
 			return nil, fmt.Errorf("reading the statements of %s: %w", ref, err)

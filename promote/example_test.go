@@ -16,7 +16,7 @@ import (
 // Promote an image that passed. Only package gate creates an Approval.
 func ExamplePromoter_Promote() {
 	var (
-		approval *gate.Approval // from Result.Approval of gate.Check
+		approval *gate.Approval // the field Approval of the result of gate.Check
 		signer   *trust.Signer
 	)
 	p, err := promote.New(promote.Options{Signer: signer, VerifierOptions: promote.VerifierOptions{Now: time.Now}})
@@ -39,7 +39,7 @@ func ExamplePromoter_Promote() {
 
 // Verify that an image in the approved registry passed. The zero value of Trust trusts no signer.
 func ExampleVerifier_Verify() {
-	var key crypto.PublicKey // from cosign.pub
+	var key crypto.PublicKey // the public key in cosign.pub
 	v, err := promote.NewVerifier(promote.VerifierOptions{Now: time.Now})
 	if err != nil {
 		fmt.Println(err)
@@ -52,7 +52,7 @@ func ExampleVerifier_Verify() {
 	}
 	record, err := v.Verify(context.Background(), tag, promote.Trust{Trust: trust.Trust{Keys: []crypto.PublicKey{key}}})
 	if err != nil {
-		fmt.Println(err) // not a pass
+		fmt.Println(err) // the image does not prove that it passed
 		return
 	}
 	fmt.Println(record.Decision.Result)

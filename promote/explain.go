@@ -38,19 +38,19 @@ type Attached struct {
 	Result  string
 	Decided time.Time
 	// Trusted is true if a trusted signer signed the item and the item is about this image.
-	// Otherwise Reason states why the item does not count.
+	// Otherwise Reason states why the item is not trusted.
 	Trusted bool
 	Reason  string
 }
 
 // Explanation lists everything that is attached to an image.
 type Explanation struct {
-	Digest   string // digest of the image
+	Digest   string // the digest of the image
 	Attached []Attached
 }
 
 // Explain lists everything that is attached to an image and, for an index, to each of its
-// platforms. For each item it states whether t accepts the item. Explain does not prove that the
+// platforms. For each item it states whether t trusts the item. Explain does not prove that the
 // image passed: the list may even be empty.
 func (v *Verifier) Explain(ctx context.Context, ref name.Reference, t Trust) (*Explanation, error) {
 	root, err := v.snapshot(nil).manifest(ctx, ref)
@@ -75,7 +75,7 @@ func (v *Verifier) Explain(ctx context.Context, ref name.Reference, t Trust) (*E
 	return out, nil
 }
 
-// namedPlatform is one image of an index, with the name of its platform.
+// namedPlatform is the digest of one image of an index, with the name of its platform.
 type namedPlatform struct {
 	v1.Hash
 	platform string
@@ -115,7 +115,7 @@ func (v *Verifier) attachedTo(ctx context.Context, repo name.Repository, digest 
 	return out, nil
 }
 
-// evaluate sets the fields of a from s. Whether the item counts is decided by the same rules as in
+// evaluate sets the fields of a from s. It decides whether the item counts by the same rules as
 // collect.
 func (a *Attached) evaluate(s attach.Stored, repo name.Repository, digest v1.Hash, t Trust) {
 	claimed := s.Unverified()
@@ -147,7 +147,7 @@ func (a *Attached) verify(s attach.Stored, repo name.Repository, digest v1.Hash,
 }
 
 // decisionFor parses a decision and requires it to be for repo. A decision about the same image in
-// another repository counts only there, even if it is signed with the same key.
+// another repository does not count here, even if it is signed with the same key.
 func decisionFor(repo name.Repository, st trust.Statement) (decisionPredicate, error) {
 	if err := checkBasis(st.Predicate, resourceURI(repo)); err != nil {
 		return decisionPredicate{}, fmt.Errorf("reading the decision sha256:%s: %w", payloadDigest(st.Payload), err)

@@ -22,18 +22,18 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// pausing is a transport that pauses before its request number at, until resume is closed.
+// pausing is a transport that pauses before request number at until resume is closed.
 type pausing struct {
 	at     int64
-	what   string // the paused request
+	what   string // method and path of the paused request
 	seen   atomic.Int64
 	paused chan struct{}
 	resume chan struct{}
 }
 
 func (p *pausing) RoundTrip(req *http.Request) (*http.Response, error) {
-	// Do not count /v2/: go-containerregistry pings two addresses at once and does not wait for the
-	// slower response.
+	// Do not count requests to /v2/: go-containerregistry pings two addresses at once and does not
+	// wait for the slower response.
 	if req.URL.Path != "/v2/" && p.seen.Add(1) == p.at {
 		p.what = req.Method + " " + req.URL.Path
 		close(p.paused)
@@ -42,7 +42,7 @@ func (p *pausing) RoundTrip(req *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(req)
 }
 
-// hosts returns one registry without the referrers API and one with it.
+// hosts returns the addresses of one registry without the referrers API and one with it.
 func (w *world) hosts() map[string]string {
 	w.Helper()
 	server := httptest.NewServer(ggcr.New(ggcr.WithReferrersSupport(true), ggcr.Logger(log.New(io.Discard, "", 0))))
@@ -50,12 +50,12 @@ func (w *world) hosts() map[string]string {
 	return map[string]string{"fallback tag": w.approved.Host(), "referrers API": strings.TrimPrefix(server.URL, "http://")}
 }
 
-// repositories is the number of repositories in use. Each attempt needs its own repository.
+// repositories counts the repositories in use. Each attempt needs a repository of its own.
 var repositories atomic.Int64
 
 // interleave promotes the first approval, pauses it before one of its requests, promotes the second
-// approval, and resumes the first. It does so for every 23rd request, or for every request if
-// IMAGEGATE_TEST_INTERLEAVE is "all".
+// approval, and resumes the first one. It repeats this with the pause before every 23rd request, or
+// before every request if IMAGEGATE_TEST_INTERLEAVE is "all".
 func (w *world) interleave(host string, form trust.Format, first, second *gate.Approval, check func(tag name.Tag, at int64, firstErr error)) {
 	w.Helper()
 	forms := func(o *Options) { o.Format = form }
@@ -73,7 +73,7 @@ func (w *world) interleave(host string, form trust.Format, first, second *gate.A
 		}()
 		select {
 		case <-pause.paused:
-		case err := <-ended: // the promotion has fewer requests
+		case err := <-ended: // the promotion ended before request number at
 			if err != nil {
 				w.Error(err)
 			}

@@ -13,8 +13,8 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// mirror copies an image or index to a tag of another registry. It also copies the attachments of
-// each digest, from the tags and from the referrers.
+// mirror copies an image or index to a tag of another registry, with the signatures and statements
+// of each digest, from tags and from referrers.
 func (w *world) mirror(from, to name.Tag) {
 	w.Helper()
 	d, err := remote.Get(from)

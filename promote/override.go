@@ -33,8 +33,8 @@ type overridePredicate struct {
 	policy.GrantedOverride
 }
 
-// newOverride returns the override of an approval's decision. The decision is identified by its
-// digest. The approval must have an override.
+// newOverride returns the override of an approval's decision. The override names the decision by
+// its digest. The approval must have an override.
 func newOverride(a *gate.Approval, repo name.Repository, decision resource, now time.Time) overridePredicate {
 	return overridePredicate{Decision: decision, Image: a.Image().Digest.String(), ResourceURI: resourceURI(repo),
 		GrantedOverride: a.Decision().Grant(*a.Override(), now)}
@@ -87,7 +87,7 @@ func (o overridePredicate) check(d signedDecision, now time.Time) error {
 	return nil
 }
 
-// sameOverride reports whether the signed override equals the requested one.
+// sameOverride reports whether the signed override grants the requested one.
 func sameOverride(signed *policy.GrantedOverride, asked *policy.Override) bool {
 	return asked != nil && signed.Reason == asked.Reason && signed.Approver == asked.Approver && signed.Expires.Equal(asked.Expires)
 }

@@ -38,7 +38,7 @@ func asked() policy.Override {
 	return policy.Override{Reason: "the repair itself is vulnerable", Approver: "oncall@example.com", Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Second)}
 }
 
-// letThrough checks an image that must be denied, and overrides the denial.
+// letThrough checks an image that the policy must deny, and overrides the denial.
 func (w *world) letThrough(what remote.Taggable, o policy.Override) *gate.Approval {
 	w.Helper()
 	w.parse(overridable)
@@ -88,8 +88,8 @@ func attestations(repo name.Repository, digest v1.Hash) name.Tag {
 	return repo.Tag(digest.Algorithm + "-" + digest.Hex + ".att")
 }
 
-// statementsOf returns the layers of one statement type (of), and the manifest of the statements
-// about a digest without these layers.
+// statementsOf returns the layers with statements of the type kind, and the manifest of the
+// statements about a digest without these layers.
 func (w *world) statementsOf(repo name.Repository, digest v1.Hash, kind string) (m *v1.Manifest, of []v1.Descriptor) {
 	w.Helper()
 	img, err := remote.Image(attestations(repo, digest))
@@ -163,7 +163,7 @@ func TestOverriddenImageIsSignedAsDenied(t *testing.T) {
 				t.Errorf("%d override statements", n)
 			}
 
-			// Check a platform, which a node may pull directly.
+			// Also verify a platform by its digest, because a node may pull the platform directly.
 			platform := tag.Context().Digest(a.Image().Platforms[1].Digest.String())
 			_, err = w.verify(platform, w.trusting(w.signer.PublicKey()))
 			w.refused("platform", err, "FAILED")
@@ -270,7 +270,7 @@ func TestOverrideOfAnotherDecisionIsRefused(t *testing.T) {
 	w.refused("earlier", err, "an override is for a different decision")
 }
 
-// TestOverrideByAnotherKeyIsRefused checks that an override by an untrusted key does not
+// TestOverrideByAnotherKeyIsRefused checks that an override signed with an untrusted key does not
 // count.
 func TestOverrideByAnotherKeyIsRefused(t *testing.T) {
 	w := newWorld(t)
@@ -349,7 +349,8 @@ func TestOverriddenPromotionIsNotRepeatedUntilItExpires(t *testing.T) {
 	}
 }
 
-// TestLaterPassReplacesAnOverride checks that a pass replaces an override, and an override a pass.
+// TestLaterPassReplacesAnOverride checks that a later pass replaces an overridden denial, and a
+// later overridden denial replaces a pass.
 func TestLaterPassReplacesAnOverride(t *testing.T) {
 	w := newWorld(t)
 	tag, img := w.tag("app:1"), w.vulnerableIndex()
@@ -387,8 +388,8 @@ func TestOverriddenImageIsNotABaseline(t *testing.T) {
 	}
 }
 
-// TestOverrideOfAnotherIndexChangesNothing checks that for two indexes with a common platform, only
-// the decision about each index itself counts.
+// TestOverrideOfAnotherIndexChangesNothing checks two indexes with a common platform, one passed
+// and one overridden. For each index, only the decision about that index counts.
 func TestOverrideOfAnotherIndexChangesNothing(t *testing.T) {
 	w := newWorld(t)
 	shared := w.having("linux/amd64", lab.Deb{Name: "openssl", Version: "3.0.13-1~deb12u1"})
@@ -412,7 +413,7 @@ func TestOverrideOfAnotherIndexChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// For the platform alone, the latest decision about it counts.
+	// For the platform alone, the latest decision about the platform counts.
 	_, err = w.verify(passed.Context().Digest(digest.String()), w.trusting(w.signer.PublicKey()))
 	w.refused("platform", err, "FAILED")
 

@@ -15,9 +15,10 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// step is one promotion of the same image.
+// step is one promotion of an image, by one policy and for one tag. All steps promote the same
+// image.
 type step struct {
-	policy   string // "strict" denies it, "loose" passes it
+	policy   string // "strict" denies the image, "loose" passes it
 	tag      string
 	override bool
 }
@@ -74,7 +75,7 @@ func TestPromotionChangesNothingForAnotherPolicyOrTag(t *testing.T) {
 				for _, c := range []struct {
 					ref    name.Reference
 					change func(*Trust)
-					want   string // expected error; empty means accepted
+					want   string // the expected error; empty means accepted
 				}{
 					{w.tag("app:prod"), func(*Trust) {}, "by strict"},
 					{w.tag("app:dev"), func(*Trust) {}, ""},
@@ -120,9 +121,9 @@ func permutations(n int) [][]int {
 func TestEditedPolicyReplacesItsEarlierVersion(t *testing.T) {
 	w := newWorld(t)
 	img, tag := w.having("linux/amd64", oldSSL), w.tag("app:1")
-	w.overridden(img, tag) // policy.yaml denies
+	w.overridden(img, tag) // the current policy.yaml denies the image
 	denied := w.policy.Digest
-	w.put(img, tag) // policy.yaml passes
+	w.put(img, tag) // the current policy.yaml passes the image
 	if _, err := w.verify(tag, w.trusting(w.signer.PublicKey())); err != nil {
 		t.Error(err)
 	}
@@ -134,7 +135,7 @@ func TestEditedPolicyReplacesItsEarlierVersion(t *testing.T) {
 }
 
 // TestRetaggedImageIsNotAcceptedForTheTag checks that an image is refused under a tag that it was
-// not promoted for. A pusher without a key has moved the tag.
+// not promoted for. In the test, a user without a signing key moves the tag.
 func TestRetaggedImageIsNotAcceptedForTheTag(t *testing.T) {
 	w := newWorld(t)
 	a := w.approve(w.image("x"))
@@ -161,8 +162,8 @@ func TestRetaggedImageIsNotAcceptedForTheTag(t *testing.T) {
 	}
 }
 
-// TestOldDecisionIsNotABaseline checks that an old decision is not a baseline, even if the tag
-// names its image again.
+// TestOldDecisionIsNotABaseline checks that an old decision is not a baseline, even if a tag points
+// to its image again.
 func TestOldDecisionIsNotABaseline(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:1")

@@ -58,7 +58,7 @@ type Options struct {
 type Promoter struct {
 	opts     Options
 	verifier *Verifier
-	trust    Trust // trusts only the promoter's own signer
+	trust    Trust // the promoter's own signer, the only trusted one
 	plan     CopyPlan
 }
 
@@ -81,7 +81,7 @@ func New(opts Options) (*Promoter, error) {
 	return &Promoter{opts: opts, verifier: verifier, trust: Trust{Trust: opts.Signer.Trust()}}, nil
 }
 
-// TagConflictError reports that an approved tag already names another digest.
+// TagConflictError reports that an approved tag already points to another digest.
 type TagConflictError struct {
 	Tag        name.Tag
 	Have, Want v1.Hash
@@ -111,7 +111,7 @@ func (e *PartialError) Error() string {
 // Unwrap returns the reason why writing a tag failed.
 func (e *PartialError) Unwrap() error { return e.Err }
 
-// destination is a repository with the tags that the image gets there.
+// destination is a repository, with the tags that the image gets there.
 type destination struct {
 	repo name.Repository
 	tags []name.Tag
@@ -166,7 +166,7 @@ func (p *Promoter) Promote(ctx context.Context, a *gate.Approval, tags ...name.T
 			return nil, err
 		}
 	}
-	records := map[string]*Record{} // by repository
+	records := map[string]*Record{} // records, by repository
 	for i, d := range to {
 		pctx, done := p.opts.Progress.Start(ctx, gate.Step{Image: a.Input().Image.Reference, Stage: gate.Push, Subject: d.tags[0].String()})
 		record, err := p.write(pctx, a, d, signed[i])
@@ -206,7 +206,7 @@ func (p *Promoter) beforeTag(ctx context.Context, tags []name.Tag, records map[s
 	return p.opts.BeforeTag(ctx, p, complete)
 }
 
-// accept returns an error for an invalid approval or destination before any request is sent.
+// accept validates the approval and the destinations before any request is sent.
 func (p *Promoter) accept(a *gate.Approval, tags []name.Tag) error {
 	if !a.Valid() {
 		return errors.New("no approval given")
@@ -229,12 +229,13 @@ func (p *Promoter) accept(a *gate.Approval, tags []name.Tag) error {
 			return fmt.Errorf("approved reference %s is given twice", t)
 		}
 		if evidenceTag.MatchString(t.TagStr()) {
-			return fmt.Errorf("invalid approved reference %s: this form of tag is reserved for signatures and statements", t)
+			return fmt.Errorf("invalid approved reference %s: tags of this form are reserved for signatures and statements", t)
 		}
 		seen[t.Name()] = true
 	}
 	return nil
 }
 
-// evidenceTag matches the tags that store signatures, statements and lists of referrers.
+// evidenceTag matches the tags that store signatures and statements, and the referrers fallback
+// tags.
 var evidenceTag = regexp.MustCompile(`^sha256-[0-9a-f]{64}(\..*)?$`)

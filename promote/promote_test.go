@@ -74,7 +74,7 @@ type world struct {
 	*testing.T
 	staging, approved *lab.Registry
 	signer            *trust.Signer
-	second            *trust.Signer // the signer of another promoter; nil means the same signer
+	second            *trust.Signer // the signer of a second promoter; nil means the same signer
 	policy            *policy.Policy
 }
 
@@ -166,7 +166,7 @@ func (w *world) approveWith(what remote.Taggable, external gate.ExternalEvidence
 	return r.Approval
 }
 
-// patterns are the compiled patterns, shared by all tests.
+// patterns are the compiled patterns of the catalogers, shared by all tests.
 var patterns = &catalog.Patterns{}
 
 func (w *world) check(what remote.Taggable, external gate.ExternalEvidence) *gate.Result {
@@ -303,10 +303,10 @@ func TestCancellationLeavesNoTag(t *testing.T) {
 		w.approved.SetHook(nil)
 		cancel()
 		if seen.Load() <= int64(n) {
-			break // the run ended before this write
+			break // the run ended before write number n
 		}
 		if err == nil {
-			continue // the run was cancelled during its last request
+			continue // the run was canceled during its last request
 		}
 		w.absent(tag)
 	}
@@ -437,7 +437,7 @@ func TestRepeatedPromotionWritesNothing(t *testing.T) {
 }
 
 // TestRepeatedPromotionKeepsTheListsSmall checks that the statements of a newer decision replace
-// the statements of the older one.
+// the statements of the older one, so that attachment lists do not grow with each promotion.
 func TestRepeatedPromotionKeepsTheListsSmall(t *testing.T) {
 	w := newWorld(t)
 	tag := w.tag("app:1")
@@ -474,7 +474,7 @@ func TestVerifyTrustsNoSignerByDefault(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	// Both an old and a new key can be trusted, for a key rotation.
+	// During a key rotation, both the old and the new key can be trusted.
 	if _, err := w.verify(tag, w.trusting(newSigner(t).PublicKey(), w.signer.PublicKey())); err != nil {
 		t.Error(err)
 	}
@@ -525,8 +525,8 @@ func TestMissingStatementIsNotAPass(t *testing.T) {
 	}
 }
 
-// TestDecisionOfAnotherRepositoryIsNotAccepted checks that a complete copy, including signatures,
-// proves nothing about the repository that holds the copy.
+// TestDecisionOfAnotherRepositoryIsNotAccepted checks that a complete copy in another repository,
+// including signatures, proves nothing about that repository.
 func TestDecisionOfAnotherRepositoryIsNotAccepted(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")
@@ -695,8 +695,9 @@ func TestIncompletePromotionIsRepeated(t *testing.T) {
 	}
 }
 
-// TestPlatformOfSeveralIndexesKeepsAllListedStatements checks that a shared platform keeps the
-// statements for each index, because these statements also name the index.
+// TestPlatformOfSeveralIndexesKeepsAllListedStatements checks that a platform that belongs to
+// several indexes keeps the statements for each index. A statement about a platform also names the
+// index.
 func TestPlatformOfSeveralIndexesKeepsAllListedStatements(t *testing.T) {
 	w := newWorld(t)
 	shared := w.image("shared")
@@ -784,7 +785,7 @@ func TestEveryFormIsComplete(t *testing.T) {
 	}
 }
 
-// storeAs stores attachments that the signer of own signed.
+// storeAs stores attachments at a digest, with own as the trusted signer.
 func storeAs(ctx context.Context, own trust.Trust, f trust.Format, repo name.Repository, digest v1.Hash, a attach.Attachments) error {
 	p, err := attach.Prepare(own, f, repo, digest, a, attach.Copies{}, attach.Options{})
 	if err != nil {

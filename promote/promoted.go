@@ -23,17 +23,17 @@ type Basis struct {
 	Database         string // digest of the vulnerability database
 	ExternalEvidence string // digest of the external evidence; see ExternalEvidenceDigest
 	Tool             gate.Tool
-	// Override is the override for the case that the image is denied. Nil means none.
+	// Override is the override to use if the image is denied. Nil means none.
 	Override *policy.Override
 }
 
-// Promoted reports whether a promotion would change nothing: every tag already names the digest and
-// has complete, verified evidence that was made on the same basis. The evidence must show a pass
-// that has not expired, or a denial with the override of the basis that has not expired. The
+// Promoted reports whether a promotion would change nothing: every tag already points to the digest
+// and has complete, verified evidence that was made on the same basis. The evidence must show a
+// pass that has not expired, or a denial with the override of the basis that has not expired. The
 // records describe the existing evidence.
 //
-// An incomplete destination gives false, and an unreadable one gives an error. Promoted does not
-// read again what prefetched already has. prefetched may be nil.
+// An incomplete destination gives false, and an unreadable one gives an error. Promoted uses the
+// attachments in prefetched instead of reading them again. prefetched may be nil.
 func (p *Promoter) Promoted(ctx context.Context, digest v1.Hash, basis Basis, prefetched *Prefetched, tags ...name.Tag) ([]*Record, bool, error) {
 	s := p.verifier.snapshot(prefetched)
 	var records []*Record
@@ -47,8 +47,8 @@ func (p *Promoter) Promoted(ctx context.Context, digest v1.Hash, basis Basis, pr
 	return records, len(tags) > 0, nil
 }
 
-// promoted returns the record of one tag. It returns nil if the destination is incomplete or was
-// decided on another basis.
+// promoted returns the record of one tag. It returns nil if the destination is incomplete or if its
+// decision was made on another basis.
 func (p *Promoter) promoted(ctx context.Context, s snapshot, digest v1.Hash, basis Basis, tag name.Tag) (*Record, error) {
 	have, err := s.tagged(ctx, tag)
 	if err != nil || have != digest {

@@ -21,8 +21,8 @@ type proof struct {
 	digest    v1.Hash
 	signedBy  string
 	decisions []signedDecision
-	decision  signedDecision // the decision that counts; set by decide
-	evidence  []attached     // every statement that is not a decision
+	decision  signedDecision // the decision that counts, set by decide
+	evidence  []attached     // all trusted statements except decisions
 	// override is the override of a denial, and overrideStatement is its statement. They are nil
 	// and zero for a pass.
 	override          *policy.GrantedOverride
@@ -40,8 +40,8 @@ type proof struct {
 type signedDecision struct {
 	decisionPredicate
 	Statement
-	// copied is true if the decision is missing from the attachment list and was only found in the
-	// copy of the list.
+	// copied is true if the decision is missing in the attachment list and was only found in the
+	// backup copy of the list.
 	copied bool
 }
 
@@ -53,7 +53,7 @@ type attached struct {
 }
 
 // prove verifies the items that are attached to one digest. The decision that counts must list the
-// statements about all platforms.
+// required statements about all platforms.
 func (s snapshot) prove(ctx context.Context, repo name.Repository, digest v1.Hash, platforms []v1.Hash, t Trust, in trust.Format) (*proof, error) {
 	pr, err := s.collect(ctx, repo, digest, t, in)
 	if err != nil {
@@ -131,8 +131,8 @@ func (pr *proof) checkSignatures(signatures []trust.Signature, t Trust) error {
 	return nil
 }
 
-// gather adds the statements about this digest that a trusted signer signed. From the copy of the
-// attachment list it adds only decisions, because these can only cause a refusal.
+// gather adds the statements about this digest that a trusted signer signed. From the backup copy
+// of the attachment list it adds only decisions, because these can only cause a refusal.
 func (pr *proof) gather(f found, t Trust) {
 	type verified struct {
 		st  trust.Statement
@@ -155,14 +155,14 @@ func (pr *proof) gather(f found, t Trust) {
 			Digest: "sha256:" + payloadDigest(v.st.Payload), Signer: v.by.String()}
 		copied := i >= len(f.envelopes)
 		if seen[s.Digest] || copied && s.PredicateType != DecisionType {
-			continue // already added from the other format, or not a decision in the copy
+			continue // The statement was already added from the other format, or it is in the backup copy and not a decision.
 		}
 		seen[s.Digest] = true
 		pr.add(s, v.st, copied, t)
 	}
 }
 
-// add adds one verified statement.
+// add adds one verified statement to the proof.
 func (pr *proof) add(s Statement, st trust.Statement, copied bool, t Trust) {
 	switch s.PredicateType {
 	case DecisionType:
@@ -183,8 +183,8 @@ func (pr *proof) add(s Statement, st trust.Statement, copied bool, t Trust) {
 	}
 }
 
-// covers requires that the decisions list, for every platform, a statement of every type in
-// platformTypes.
+// covers requires that the decisions list a statement of every type in platformTypes for every
+// platform.
 func (pr *proof) covers(platforms []v1.Hash, decisions ...signedDecision) error {
 	have := map[string]bool{}
 	for _, a := range pr.listed(decisions...) {
@@ -255,7 +255,7 @@ func parseDecision(raw json.RawMessage) (decisionPredicate, error) {
 	return d, nil
 }
 
-// record returns the proof as the record of a promotion.
+// record returns the record of a promotion with the content of the proof.
 func (pr *proof) record() *Record {
 	var statements []Statement
 	for _, a := range pr.listed(pr.decision) {

@@ -24,7 +24,7 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// refuseTag makes the registry refuse to write one tag.
+// refuseTag returns a hook that makes the registry refuse to write one tag.
 func refuseTag(tag string) lab.Hook {
 	return lab.When(func(r *http.Request) bool {
 		return r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/"+tag)
@@ -35,7 +35,8 @@ func isHead(r *http.Request) bool { return r.Method == http.MethodHead && lab.Is
 
 func isReferrers(r *http.Request) bool { return strings.Contains(r.URL.Path, "/referrers/") }
 
-// staleHead makes the registry respond to HEAD requests for tag 1 with another digest.
+// staleHead returns a hook that makes the registry respond to HEAD requests for tag 1 with another
+// digest.
 func staleHead(digest string) lab.Hook {
 	return lab.When(func(r *http.Request) bool { return isHead(r) && strings.HasSuffix(r.URL.Path, "/manifests/1") },
 		func(w http.ResponseWriter, _ *http.Request) bool {
@@ -47,7 +48,8 @@ func staleHead(digest string) lab.Hook {
 		})
 }
 
-// absentAs makes the registry respond to requests for missing manifests with another status.
+// absentAs returns a hook that makes the registry respond to requests for missing manifests with
+// another status.
 func absentAs(status int) lab.Hook {
 	var mu sync.Mutex
 	there := map[string]bool{}
@@ -70,8 +72,8 @@ func absentAs(status int) lab.Hook {
 func TestPromoteAndVerifyAgree(t *testing.T) {
 	for what, c := range map[string]struct {
 		hook  lab.Hook
-		fails bool // Promote and Verify must return a registry error
-		first bool // Promote treats the error as an unused repository, so it writes blobs before it fails
+		fails bool // Promote and Verify must return a registry error.
+		first bool // Promote ignores the error of an unused repository, so it writes blobs before it fails.
 	}{
 		"no HEAD":                 {hook: lab.When(isHead, lab.Fail(http.StatusMethodNotAllowed))},
 		"403 for what is missing": {hook: absentAs(http.StatusForbidden)},
@@ -154,8 +156,8 @@ func (w *world) registryError(what string, err error, wanted bool) {
 	}
 }
 
-// TestStaleHeadIsNotTakenForTheTag checks that a missing tag does not count as written because of a
-// cached HEAD response.
+// TestStaleHeadIsNotTakenForTheTag checks that a cached HEAD response does not make Promote believe
+// that a missing tag is already written.
 func TestStaleHeadIsNotTakenForTheTag(t *testing.T) {
 	w := newWorld(t)
 	a, tag := w.approve(w.image("x")), w.tag("app:1")
@@ -168,7 +170,7 @@ func TestStaleHeadIsNotTakenForTheTag(t *testing.T) {
 	}
 }
 
-// immutableTags makes the registry refuse to overwrite tags.
+// immutableTags returns a hook that makes the registry refuse to overwrite tags.
 func immutableTags() lab.Hook {
 	var mu sync.Mutex
 	seen := map[string]bool{}

@@ -26,7 +26,7 @@ type Record struct {
 	Repeated bool   `json:"repeated,omitempty"`
 	Copied   Copied `json:"copied"`
 
-	// source has the attachments that were read for the record. If it is nil, they must be read
+	// source has the attachments that were read for the record. If it is nil, Evidence reads them
 	// again.
 	source *snapshot
 }
@@ -55,7 +55,7 @@ type Summary struct {
 	Result   string            `json:"result"` // "PASSED" or "FAILED"
 	Time     time.Time         `json:"time"`
 	Resource string            `json:"resource"`
-	Policy   map[string]string `json:"policy"` // digest by algorithm
+	Policy   map[string]string `json:"policy"` // the digest of the policy, by algorithm
 	// PolicyName is the name of the policy. The names of several policies are joined with " + ".
 	PolicyName string `json:"policyName"`
 	// Digest is the SHA-256 of the signed decision, "sha256:<hex>".
@@ -70,7 +70,7 @@ func (d signedDecision) summary() Summary {
 		Verifier: d.Verifier.ID, Versions: d.Verifier.Version, Basis: d.Basis}
 }
 
-// isCurrent reports whether promoting again on the basis b would produce the same record.
+// isCurrent reports whether promoting again on the basis b would give the same record.
 func (r *Record) isCurrent(b Basis, now time.Time) bool {
 	return r.Decision.isBasedOn(b, now) && (r.Override == nil || sameOverride(r.Override, b.Override))
 }

@@ -52,7 +52,7 @@ type reference struct {
 	MediaType string `json:"mediaType"`
 }
 
-// document is a document that a reference statement names by digest.
+// document is an SBOM document that a reference statement names by digest.
 type document struct {
 	mediaType string
 	body      []byte
@@ -111,14 +111,14 @@ func (a attached) references() []reference {
 	return slices.DeleteFunc(p.References, func(r reference) bool { return r.Digest["sha256"] == "" })
 }
 
-// checkDocuments requires that the documents that the decision's statements name can be pulled. The
-// statements name documents by digest, so the registry cannot replace their content.
+// checkDocuments requires that the registry has every document that the decision's statements name.
+// The statements name documents by digest, so the registry cannot replace their content.
 func (s snapshot) checkDocuments(ctx context.Context, pr *proof) error {
 	for _, a := range pr.listed(pr.decision) {
 		for _, r := range a.references() {
 			_, err := s.blobSize(ctx, pr.ref.Context().Digest("sha256:"+strings.ToLower(r.Digest["sha256"])))
 			if registry.IsNotFound(err) {
-				return pr.fail("the document sha256:%s, which a statement names, is missing in the registry", r.Digest["sha256"])
+				return pr.fail("the document sha256:%s, whose digest is in a signed statement, is missing in the registry", r.Digest["sha256"])
 			}
 			if err != nil {
 				return registry.NewError(registry.Approved, fmt.Sprintf("looking for the document sha256:%s of %s", r.Digest["sha256"], pr.ref), err)

@@ -7,10 +7,10 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// require requires a trusted statement of each type, whether or not a decision lists it. The
-// statement must be about the image. For an index, statements about all of its platforms are also
-// sufficient. require calls platforms only if the image itself has no such statement. Statements
-// about the image are added to the record.
+// require requires a trusted statement of each type, whether or not a decision lists the statement.
+// The statement must be about the image. For an index, statements about all of its platforms are
+// also sufficient. require calls platforms only if the image itself has no such statement.
+// Statements about the image are added to the record.
 func (pr *proof) require(types []string, platforms func() ([]*proof, error)) error {
 	for _, kind := range types {
 		if pr.has(kind) {

@@ -39,7 +39,7 @@ func (w *world) attachPredicate(s *trust.Signer, f trust.Format, repo name.Repos
 	}
 }
 
-// unproven requires a VerifyError that contains why.
+// unproven requires that err is a VerifyError that contains why.
 func (w *world) unproven(what string, err error, why string) {
 	w.Helper()
 	var unproven *VerifyError

@@ -42,12 +42,12 @@ func retentionOf(st trust.Statement) attach.Retention {
 // because two policies can have the same name.
 func retentionOfDecision(st trust.Statement) attach.Retention {
 	d, err := parseDecision(st.Predicate)
-	if err != nil { // a decision by another program with the same key
+	if err != nil { // another program made this decision with the same key
 		return attach.Retention{Key: payloadDigest(st.Payload)}
 	}
 	out := attach.Retention{Key: d.Policy.Digest["sha256"] + " " + strings.Join(d.Basis.Tags, " "), At: d.TimeVerified,
 		Group: d.Policy.URI + " " + strings.Join(d.Basis.Tags, " ")}
-	if d.Basis.SchemaVersion != SchemaVersion { // keep it: only a newer imagegate knows what it replaces
+	if d.Basis.SchemaVersion != SchemaVersion { // Keep the decision, because only a newer imagegate knows which statements it replaces.
 		out = attach.Retention{Key: payloadDigest(st.Payload)}
 	}
 	for _, in := range d.Inputs {

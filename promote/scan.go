@@ -216,7 +216,7 @@ func newVulns(a *gate.Approval, p evidence.Platform) vulnsPredicate {
 		Metadata: scan.Metadata,
 		Coverage: vulnsCoverage{SchemaVersion: SchemaVersion, Platform: p.Platform, Packages: len(p.Packages), Suppressed: len(p.Suppressed)},
 	}
-	// Files and packages that belong to another evaluated package are not gaps.
+	// Files and packages that another evaluated package owns are not gaps.
 	for _, u := range p.Unknowns {
 		if u.Class != evidence.UnknownOwned {
 			out.Coverage.Unknowns++

@@ -39,9 +39,9 @@ func checkSchema(field string, version int) error {
 	return nil
 }
 
-// checkBasis returns a *SchemaError if a decision of imagegate for the repository uri has another
-// schema version. For a decision by another program, which has no imagegate_basis, it returns nil.
-// It reads no other fields, because they may differ in another version.
+// checkBasis returns a *SchemaError if a decision of imagegate for the repository uri has an
+// unknown schema version. For a decision by another program, which has no imagegate_basis, it
+// returns nil. It reads no other fields, because they may differ in another version.
 func checkBasis(raw json.RawMessage, uri string) error {
 	var d struct {
 		ResourceURI string          `json:"resourceUri"`
@@ -53,14 +53,14 @@ func checkBasis(raw json.RawMessage, uri string) error {
 	var basis struct {
 		SchemaVersion int `json:"schemaVersion"`
 	}
-	if json.Unmarshal(d.Basis, &basis) != nil { // imagegate_basis is null or not an object, or the version is not a number
+	if json.Unmarshal(d.Basis, &basis) != nil { // imagegate_basis is null or not an object, or its version is not a number
 		return checkSchema("imagegate_basis", 0)
 	}
 	return checkSchema("imagegate_basis", basis.SchemaVersion)
 }
 
-// unknownOverride returns the reason why a statement does not count, if it is an override with an
-// unknown version. Otherwise it returns "".
+// unknownOverride returns the reason why a statement does not count if the statement is an override
+// with an unknown version. Otherwise it returns "".
 func unknownOverride(kind, verifier string) string {
 	version, ok := strings.CutPrefix(kind, verifier+"/override")
 	if !ok || kind == OverrideType(verifier) {

@@ -35,7 +35,8 @@ var update = flag.Bool("update", false, "write docs/schemas and the generated pa
 
 const statementsDoc = "../docs/statements.md"
 
-// schemas are the parts of statements that imagegate defines, by the name of their schema file.
+// schemas are the parts of statements that imagegate defines, by the name of their file in
+// docs/schemas.
 var schemas = map[string]struct {
 	of    reflect.Type
 	title string
@@ -53,8 +54,8 @@ var schemas = map[string]struct {
 		func(p map[string]any) any { return p }},
 }
 
-// tables are the generated field tables in the document. A table omits the fields inside the fields
-// in skip.
+// tables are the generated field tables in docs/statements.md. A table omits the fields inside the
+// fields in skip.
 var tables = map[string]struct {
 	of   reflect.Type
 	skip []string
@@ -68,7 +69,7 @@ var tables = map[string]struct {
 	"reference": {reflect.TypeFor[referencePredicate](), nil},
 }
 
-// field is one field of the JSON of a type.
+// field is a JSON field of a Go struct.
 type field struct {
 	name, text string
 	of         reflect.Type
@@ -95,7 +96,7 @@ func fields(t *testing.T, comments map[string]string, of reflect.Type) []field {
 	return out
 }
 
-// plainComments has descriptions of fields in package policy that have no comment, or a comment for
+// plainComments describes fields of the evidence types whose Go comment is missing or is meant for
 // readers of the Go code.
 var plainComments = map[string]string{
 	"Package.Name": "Name of the package.", "Package.Version": "Version of the package.", "Package.PURL": "Package URL (purl) of the package.",
@@ -347,7 +348,7 @@ func signedPredicates(w *world) map[string][]map[string]any {
 	return out
 }
 
-// generated matches the generated parts of the document.
+// generated matches the generated parts of docs/statements.md.
 var generated = regexp.MustCompile(`(?s)<!-- (fields|example): (\w+) -->\n.*?<!-- end -->`)
 
 // TestStatementsDocumentIsCurrent checks that docs/statements.md describes every field, and that
@@ -402,8 +403,8 @@ func fieldTable(t *testing.T, comments map[string]string, of reflect.Type, prefi
 	return b.String()
 }
 
-// example returns the example in the document if it has the same fields as the signed predicate.
-// Otherwise it returns the signed predicate.
+// example returns the example in docs/statements.md if it has the same fields as the signed
+// predicate. Otherwise it returns the signed predicate.
 func example(t *testing.T, part []byte, signed map[string]any) string {
 	t.Helper()
 	text := part[bytes.IndexByte(part, '\n')+1 : bytes.LastIndex(part, []byte("<!--"))]
@@ -480,7 +481,7 @@ func TestVerifyRefusesAnUnknownDecisionVersion(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			tag, digest, decision := promoted(w)
-			decision["timeVerified"] = time.Now().UTC().Add(-time.Hour) // an older decision is also refused
+			decision["timeVerified"] = time.Now().UTC().Add(-time.Hour) // An older decision with an unknown version is also refused.
 			c.change(decision)
 			raw, err := encode(decision)
 			if err != nil {
@@ -547,7 +548,7 @@ func TestDocumentedCheckInPython(t *testing.T) {
 		}
 		return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 	}
-	var decisions []string // passed, denied
+	var decisions []string // a pass, then a denial
 	var digest string
 	for _, d := range documented(w) {
 		if d.PredicateType == DecisionType {

@@ -44,8 +44,8 @@ func (p *Promoter) encode(repo name.Repository, items []signedItems) ([]*attach.
 	return out, nil
 }
 
-// upload sends the blobs of the attachments. They have no effect until attach stores the manifests
-// that refer to them.
+// upload sends the blobs of the attachments. The blobs have no effect until attach stores the
+// manifests that refer to them.
 func (p *Promoter) upload(ctx context.Context, encoded []*attach.Prepared) error {
 	for _, one := range encoded {
 		if err := one.Upload(ctx, p.verifier.with(ctx)...); err != nil {
@@ -83,10 +83,10 @@ type signedItems struct {
 // signedDestination has the signed items for one destination.
 type signedDestination struct {
 	items    []signedItems
-	decision string // digest of the statement, "sha256:<hex>"
+	decision string // the digest of the decision's statement, "sha256:<hex>"
 }
 
-// sign signs the image and its evidence. It sends requests to the signer, but not to a registry.
+// sign signs the image and its evidence. It uses the signer, but sends no request to a registry.
 func (p *Promoter) sign(ctx context.Context, a *gate.Approval, to destination) (signedDestination, error) {
 	img := a.Image()
 	platforms := make([]signedItems, len(img.Platforms))
@@ -142,7 +142,7 @@ func (p *Promoter) signPlatform(ctx context.Context, a *gate.Approval, i int, re
 	statements, large := p.statements(a, i, repo)
 	envelopes := make([]trust.Envelope, len(statements))
 	listed = make([]resource, len(statements))
-	group, gctx := errgroup.WithContext(ctx) // in parallel, because encoding an SBOM of several megabytes takes time
+	group, gctx := errgroup.WithContext(ctx) // Sign the statements in parallel, because encoding an SBOM of several megabytes takes time.
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for n, one := range statements {
 		group.Go(func() (err error) {
@@ -227,8 +227,8 @@ func (p *Promoter) statements(a *gate.Approval, platform int, repo name.Reposito
 	return append(out, statement{ScanType, newScan(a, evidence)}, statement{VulnsType, newVulns(a, evidence)}), large
 }
 
-// subjectsOf returns the subjects of a platform's statements: first the platform, then the index
-// that it belongs to.
+// subjectsOf returns the subjects of a platform's statements: the platform and then the index that
+// contains it, if any.
 func subjectsOf(repo name.Repository, img *gate.Image, platform v1.Hash) []trust.Subject {
 	out := []trust.Subject{{Name: repo.Name(), Digest: platform}}
 	if img.IsIndex() {
@@ -248,8 +248,9 @@ func allSubjects(repo name.Repository, img *gate.Image) []trust.Subject {
 	return out
 }
 
-// inputOf returns the entry of a statement in a decision. It identifies the statement by the digest
-// of its payload, which does not depend on the signature format or on the signer.
+// inputOf returns the entry for a statement in the decision's inputAttestations. It identifies the
+// statement by the digest of its payload, which does not depend on the signature format or on the
+// signer.
 func inputOf(kind string, e trust.Envelope) (resource, error) {
 	body, err := e.Payload()
 	if err != nil {

@@ -6,11 +6,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// VerifySignature proves less than Verify: that a trusted signer signed the digest and, if t has
-// Predicates, that trusted signers made such statements about it. It is intended for images that
-// the cosign command signed. It does not check for a decision or whether the blobs can be pulled.
-// The platforms of an index need no signature. It ignores the fields of t for decisions: MaxAge,
-// Policy, PolicyName, Tag, AnyTag and AllowOverride.
+// VerifySignature proves less than Verify: a trusted signer signed the digest and, if t has
+// Predicates, trusted signers signed statements of these types about it. It is intended for images
+// that the cosign command signed. It does not check for a decision or whether the blobs can be
+// pulled. The platforms of an index need no signature. It ignores the fields of t for decisions:
+// MaxAge, Policy, PolicyName, Tag, AnyTag and AllowOverride.
 //
 // A signature that names no repository is accepted, because cosign's bundles never name one. So the
 // signature may have been copied from another repository. A signature that names another repository
@@ -42,7 +42,7 @@ func (v *Verifier) VerifySignature(ctx context.Context, ref name.Reference, t Tr
 	if err != nil {
 		return nil, err
 	}
-	pr.required = nil // the loop below adds all statements
+	pr.required = nil // The loop below adds all trusted statements, including the required ones.
 	record := pr.record()
 	record.source = &s
 	for _, a := range pr.evidence {

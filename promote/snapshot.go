@@ -17,23 +17,23 @@ import (
 )
 
 // snapshot reads approved images for one operation. It reads each manifest, each attachment list
-// and the size of each blob when they are first needed, and only once.
+// and the size of each blob only once, when first needed.
 type snapshot struct {
 	v *Verifier
 	*readings
 }
 
-// readings has the results that a snapshot has read so far. They are not verified.
+// readings has everything that a snapshot has read so far. The content is not verified.
 type readings struct {
 	mu        sync.Mutex
 	lists     map[listKey]*list
-	manifests map[string]*remote.Descriptor // by digest reference
+	manifests map[string]*remote.Descriptor // manifests, by digest reference
 	sizes     map[string]int64              // sizes of blobs, by digest reference
 }
 
 type listKey struct {
 	ref  name.Digest
-	form trust.Format // Legacy or Bundle
+	form trust.Format // the signature format: Legacy or Bundle
 }
 
 // list is the result of reading one attachment list. done is closed when reading has ended.
@@ -58,23 +58,23 @@ func (v *Verifier) snapshot(prefetched *Prefetched) snapshot {
 // found has the items that are attached to a digest. They are not verified.
 type found struct {
 	signatures []trust.Signature
-	envelopes  []envelope // items in the attachment list
-	copied     []envelope // items that only the copy of the list has
+	envelopes  []envelope // the items in the attachment list
+	copied     []envelope // the items that are only in the backup copy of the attachment list
 }
 
-// envelope is an envelope in its stored and its parsed form.
+// envelope is a signed envelope, as stored and parsed.
 type envelope struct {
 	stored trust.Envelope
 	opened trust.Opened
 }
 
-// Prefetched has the data of approved images that one run has read before it writes. The data is
-// not verified. Use a new Prefetched for each run.
+// Prefetched has data of approved images that a run has read before it writes. The data is not
+// verified. Use a new Prefetched for each run.
 type Prefetched struct{ readings *readings }
 
 // Prefetch starts to read the attachments of the digest at each destination, and returns without
 // waiting. Reading megabytes of statements takes about as long as opening a signing key, so a
-// caller can do both at the same time. Errors are dropped: a caller that needs the attachments
+// caller can do both at the same time. Prefetch ignores errors: a caller that needs the attachments
 // reads them again and gets the error.
 func (v *Verifier) Prefetch(ctx context.Context, digest v1.Hash, tags ...name.Tag) *Prefetched {
 	s := snapshot{v, newReadings()}
@@ -86,7 +86,7 @@ func (v *Verifier) Prefetch(ctx context.Context, digest v1.Hash, tags ...name.Ta
 	return &Prefetched{s.readings}
 }
 
-// split returns the single formats that f selects.
+// split returns Legacy, Bundle or both, as f selects.
 func split(f trust.Format) []trust.Format {
 	if f == trust.Both {
 		return []trust.Format{trust.Legacy, trust.Bundle}
@@ -94,7 +94,7 @@ func split(f trust.Format) []trust.Format {
 	return []trust.Format{f}
 }
 
-// read returns the items that are attached to a digest, in the formats that in selects.
+// read returns the items that are attached to a digest, in the signature formats that in selects.
 func (s snapshot) read(ctx context.Context, ref name.Digest, in trust.Format) (found, error) {
 	var out found
 	for _, form := range split(in) {
@@ -109,8 +109,8 @@ func (s snapshot) read(ctx context.Context, ref name.Digest, in trust.Format) (f
 	return out, nil
 }
 
-// readForm reads one attachment list, or returns the result of an earlier read. If prefetching the
-// list failed, readForm reads it again.
+// readForm reads one attachment list, or returns the result of an earlier read. If Prefetch failed
+// to read the list, readForm reads it again.
 func (s snapshot) readForm(ctx context.Context, key listKey) (found, error) {
 	s.mu.Lock()
 	l := s.lists[key]
@@ -142,7 +142,7 @@ func (s snapshot) prefetch(ctx context.Context, key listKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lists[key] != nil {
-		return // two tags in one repository need the same list
+		return // Two tags in one repository need the same attachment list.
 	}
 	l := &list{done: make(chan struct{})}
 	s.lists[key] = l
@@ -166,7 +166,7 @@ func (v *Verifier) readList(ctx context.Context, key listKey) (found, error) {
 	return found{signatures: stored.Signatures, envelopes: all[:n:n], copied: all[n:]}, nil
 }
 
-// inParallel calls do for 0 to n-1. It runs in parallel because each platform has two SBOM
+// inParallel calls do for 0 to n-1 in parallel. This saves time because each platform has two SBOM
 // statements of several megabytes.
 func inParallel(n int, do func(i int)) {
 	var group errgroup.Group
@@ -177,11 +177,11 @@ func inParallel(n int, do func(i int)) {
 			return nil
 		})
 	}
-	_ = group.Wait() // do returns no errors
+	_ = group.Wait() // do returns no error, so Wait returns none
 }
 
-// manifest reads a manifest. If ref has a digest, go-containerregistry verifies the manifest
-// against it.
+// manifest reads the manifest of ref. If ref is a digest, go-containerregistry verifies the
+// manifest against it.
 func (s snapshot) manifest(ctx context.Context, ref name.Reference) (*remote.Descriptor, error) {
 	s.mu.Lock()
 	d := s.manifests[ref.Name()]
@@ -197,15 +197,14 @@ func (s snapshot) manifest(ctx context.Context, ref name.Reference) (*remote.Des
 	return d, nil
 }
 
-// keep stores a manifest under its digest. It does not store it under a tag, because a tag can
-// change.
+// keep caches a manifest under its digest, but not under a tag, because a tag can change.
 func (s snapshot) keep(repo name.Repository, d *remote.Descriptor) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.manifests[repo.Digest(d.Digest.String()).Name()] = d
 }
 
-// tagged returns the digest that a tag names, or the zero Hash if the tag does not exist.
+// tagged returns the digest that a tag points to, or the zero Hash if the tag does not exist.
 func (s snapshot) tagged(ctx context.Context, tag name.Tag) (v1.Hash, error) {
 	d, err := s.v.taggedManifest(ctx, tag)
 	if err != nil || d == nil {
@@ -227,7 +226,7 @@ func (s snapshot) blobSize(ctx context.Context, ref name.Digest) (int64, error) 
 	if err != nil {
 		return 0, err
 	}
-	if size, err = layer.Size(); err != nil { // a HEAD request
+	if size, err = layer.Size(); err != nil { // Size sends a HEAD request.
 		return 0, err
 	}
 	s.mu.Lock()

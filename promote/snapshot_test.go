@@ -6,9 +6,9 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// TestRunReadsEachListOnce checks that a second tag in the same repository causes no second read of
-// the statements, and that Evidence sends no request. The read-back after a write reads the
-// statements again.
+// TestRunReadsEachListOnce checks that promoting to a second tag in the same repository does not
+// read the statements a second time, and that Evidence sends no request. Only the read-back after a
+// write reads the statements again.
 func TestRunReadsEachListOnce(t *testing.T) {
 	for _, form := range []trust.Format{trust.Legacy, trust.Bundle, trust.Both} {
 		t.Run(form.String(), func(t *testing.T) {
@@ -16,7 +16,7 @@ func TestRunReadsEachListOnce(t *testing.T) {
 			a := w.approve(w.index("x"))
 			one, two := w.tag("app:1"), w.tag("app:2")
 			p := w.promoter(func(o *Options) { o.Format = form })
-			// reads counts the requests for statements, and total all requests.
+			// reads returns the number of requests for statements, and the number of all requests.
 			reads := func() (reads, total int) {
 				for _, n := range w.approved.BlobReads() {
 					reads += n

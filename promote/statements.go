@@ -197,8 +197,8 @@ type UsedAttestation struct {
 }
 
 // ExternalEvidenceDigest returns the SHA-256 of the external evidence in JSON, as "sha256:<hex>".
-// Without external evidence it returns "". The baseline is not included, because it describes an
-// image that is already approved.
+// Without external evidence it returns "". It leaves out the baseline, which describes an image
+// that is already approved.
 func ExternalEvidenceDigest(b gate.ExternalEvidence) (string, error) {
 	b.Baseline = nil
 	if len(b.VEX)+len(b.Attestations)+b.Unverified == 0 {

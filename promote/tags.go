@@ -12,8 +12,9 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// CheckTags reads all tags and reports whether every tag already names the digest. If a tag names
-// another digest, it returns a *TagConflictError for the first such tag, unless tags may be moved.
+// CheckTags reads all tags and reports whether every tag already points to the digest. If a tag
+// points to another digest, it returns a *TagConflictError for the first such tag, unless tags may
+// be moved.
 func (v *Verifier) CheckTags(ctx context.Context, want v1.Hash, tags ...name.Tag) (there bool, err error) {
 	there = len(tags) > 0
 	for _, tag := range tags {
@@ -29,8 +30,8 @@ func (v *Verifier) CheckTags(ctx context.Context, want v1.Hash, tags ...name.Tag
 	return there, nil
 }
 
-// tagged returns the digest that a tag names, or the zero Hash if the tag does not exist. The
-// digest is computed from the manifest, because the header of a HEAD response may be stale or
+// tagged returns the digest that a tag points to, or the zero Hash if the tag does not exist. It
+// computes the digest from the manifest, because the header of a HEAD response may be stale or
 // missing.
 func (v *Verifier) tagged(ctx context.Context, tag name.Tag) (v1.Hash, error) {
 	d, err := v.taggedManifest(ctx, tag)
@@ -40,7 +41,7 @@ func (v *Verifier) tagged(ctx context.Context, tag name.Tag) (v1.Hash, error) {
 	return d.Digest, nil
 }
 
-// taggedManifest returns the manifest that a tag names, or nil if the tag does not exist.
+// taggedManifest returns the manifest that a tag points to, or nil if the tag does not exist.
 func (v *Verifier) taggedManifest(ctx context.Context, tag name.Tag) (*remote.Descriptor, error) {
 	d, err := remote.Get(tag, v.with(ctx)...)
 	if err == nil {
@@ -69,7 +70,7 @@ func (p *Promoter) tag(ctx context.Context, img *gate.Image, tag name.Tag) error
 	if err := remote.Put(tag, manifest{img.Manifest, img.MediaType}, p.verifier.with(ctx)...); err != nil {
 		return registry.NewError(registry.Approved, "writing tag "+tag.String(), err)
 	}
-	back, err := remote.Get(tag, p.verifier.with(ctx)...) // Get hashes the body and ignores the header
+	back, err := remote.Get(tag, p.verifier.with(ctx)...) // Get hashes the body. It does not use the digest in the header.
 	if err != nil {
 		return registry.NewError(registry.Approved, "reading back tag "+tag.String(), err)
 	}

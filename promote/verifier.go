@@ -24,7 +24,7 @@ type VerifierOptions struct {
 	// OnlyFormat makes reads use only the format in Format. Default: read both formats, and fail if
 	// one of them is unreadable, because it may have a newer decision.
 	OnlyFormat bool
-	// MoveTag allows moving an approved tag that names another digest. Default: return a
+	// MoveTag allows moving an approved tag that points to another digest. Default: return a
 	// *TagConflictError.
 	MoveTag bool
 	// Keychain and Transport are used for the approved registries. Default: no credentials, and
@@ -37,8 +37,8 @@ type VerifierOptions struct {
 	Parallel int
 }
 
-// Verifier reads approved registries and accepts only signed content. It has no signing key and
-// does not write.
+// Verifier reads approved registries and accepts only content that a trusted signer signed. It has
+// no signing key and does not write.
 type Verifier struct {
 	opts   VerifierOptions
 	remote []remote.Option
@@ -59,7 +59,7 @@ func NewVerifier(opts VerifierOptions) (*Verifier, error) {
 // with returns the options for requests in the context ctx.
 func (v *Verifier) with(ctx context.Context) []remote.Option { return registry.With(ctx, v.remote) }
 
-// forms returns the signature formats that are read.
+// forms returns the signature formats that the Verifier reads.
 func (v *Verifier) forms() trust.Format {
 	if v.opts.OnlyFormat {
 		return v.opts.Format

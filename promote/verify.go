@@ -15,8 +15,8 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// Trust states the requirements that a promoted image must prove. The zero value trusts no signer,
-// so every verification fails.
+// Trust states what a promoted image must prove. The zero value trusts no signer, so every
+// verification fails.
 //
 // Decisions by several policies and for several tags are stored side by side. Policy, PolicyName
 // and Tag select the decisions that count. For each policy and tag only the newest decision counts.
@@ -37,17 +37,17 @@ type Trust struct {
 	// AnyTag also accepts a decision for a tag other than the tag of the reference. Use it if the
 	// tag was moved to the image without promoting the image again.
 	AnyTag bool
-	// Repository is the repository that the image must be signed for, if the image is read from a
-	// mirror or a pull-through cache. The image and its statements are read from the repository of
-	// the reference. Default: the repository of the reference.
+	// Repository is the repository that the image must be signed for. It is needed if the image is
+	// read from a mirror or a pull-through cache. The image and its statements are still read from
+	// the repository of the reference. Default: the repository of the reference.
 	Repository name.Repository
 	// AllowOverride accepts a denial with an override that has not expired. The record then has the
 	// override.
 	AllowOverride bool
 	// bothLimits makes the limit of the policy apply in addition to MaxAge.
 	bothLimits bool
-	// Predicates are the types of additional statements that the image must have. For an index, a
-	// statement about the index itself or statements about each of its platforms are required.
+	// Predicates are the types of additional statements that the image must have. For an index,
+	// either the index itself or each of its platforms must have such a statement.
 	Predicates []string
 }
 
@@ -65,8 +65,8 @@ func (t Trust) signedFor(read name.Repository) name.Repository {
 type VerifyError struct {
 	Ref    string
 	Reason string
-	// Overridden is true if the only problem is that overrides are not accepted: the image was
-	// denied and has a valid override.
+	// Overridden is true if the image would be accepted with AllowOverride: it was denied and has a
+	// valid override.
 	Overridden bool
 	// Unsigned is true if the image has no signature at all.
 	Unsigned bool
@@ -236,7 +236,7 @@ func (s snapshot) checkBlob(ctx context.Context, repo name.Repository, want v1.D
 		return err
 	}
 	if have != want.Size {
-		return fmt.Errorf("the registry has %d bytes of the blob, not %d", have, want.Size)
+		return fmt.Errorf("the blob has %d bytes in the registry, but the manifest lists %d", have, want.Size)
 	}
 	return nil
 }

@@ -19,21 +19,21 @@ import (
 )
 
 // checkReadable returns an error if the attachment lists of the image are unreadable in either
-// format, because verifying the promoted image would also fail.
+// format. In that case, verifying the promoted image would fail, too.
 func (p *Promoter) checkReadable(ctx context.Context, digest v1.Hash, repo name.Repository) error {
 	if p.opts.OnlyFormat {
 		return nil
 	}
 	ref := repo.Digest(digest.String())
-	// Before the first push, some registries refuse all requests about a repository. Ignore that
-	// error.
+	// Before the first push to a repository, some registries refuse all requests for it. Ignore
+	// that error.
 	if err := attach.CanList(ctx, ref, p.verifier.with(ctx)...); err != nil && !registry.IsBeforeFirstPush(ctx, repo, err, p.verifier.with(ctx)...) {
 		return registry.NewError(registry.Approved, "reading the referrers of "+ref.String(), err)
 	}
 	return nil
 }
 
-// write completes one destination except for its tags, and verifies it.
+// write completes one destination and verifies it. It does not write the tags.
 func (p *Promoter) write(ctx context.Context, a *gate.Approval, to destination, signed signedDestination) (*Record, error) {
 	var copied Copied
 	var encoded []*attach.Prepared
@@ -65,8 +65,8 @@ func (p *Promoter) write(ctx context.Context, a *gate.Approval, to destination, 
 }
 
 // attachAndRead stores the signed items and reads them back. A concurrent promoter that writes to
-// the same attachment list may remove our items, and its next request restores them. If
-// attachAndRead reads the list in between, it stores the items again.
+// the same attachment list may remove this promoter's items, and restores them with its next
+// request. If attachAndRead reads the list in between, it stores the items again.
 //
 // attached is the registry's reason for refusing to change an attachment list, or nil.
 func (p *Promoter) attachAndRead(ctx context.Context, a *gate.Approval, to destination, signed signedDestination, encoded []*attach.Prepared) (record *Record, attached, err error) {
@@ -87,14 +87,14 @@ func (p *Promoter) attachAndRead(ctx context.Context, a *gate.Approval, to desti
 	}
 }
 
-// With these values, the last attempt is made after about three seconds.
+// With these values, the last attempt starts after about three seconds.
 const (
 	maxOvertaken   = 5
 	overtakenDelay = 100 * time.Millisecond
 )
 
 // replaces reports whether a stored decision can be used instead of the new one, which the registry
-// refuses to store. This is the case if an interrupted earlier run made the same decision on the
+// refuses to store. This is possible if an interrupted earlier run made the same decision on the
 // same basis and wrote no tag. If a tag exists already, the result is false, because the promotion
 // was meant to renew its decision.
 func (p *Promoter) replaces(ctx context.Context, a *gate.Approval, to destination, record *Record) bool {
@@ -115,11 +115,11 @@ func (p *Promoter) replaces(ctx context.Context, a *gate.Approval, to destinatio
 	return true
 }
 
-// readBack verifies the statements that were just written, and checks that every blob of the image
-// can be pulled.
+// readBack verifies the statements that attach has just written, and checks that every blob of the
+// image can be pulled.
 func (p *Promoter) readBack(ctx context.Context, a *gate.Approval, to destination) (*Record, error) {
 	img, repo := a.Image(), to.repo
-	s := p.verifier.snapshot(nil) // an empty snapshot, so that everything is read again
+	s := p.verifier.snapshot(nil) // The new snapshot is empty, so everything is read again.
 	for _, other := range img.Others() {
 		d, err := s.manifest(ctx, repo.Digest(other.Descriptor.Digest.String()))
 		if err != nil {
@@ -146,9 +146,8 @@ func (p *Promoter) readBack(ctx context.Context, a *gate.Approval, to destinatio
 	return record, nil
 }
 
-// own returns the requirements that the promoter's own promotion must meet: a signature by its own
-// signer, and a decision by the named policy and for the tag. A denial is accepted only if o is not
-// nil.
+// own returns the requirements for the promoter's own promotion: a signature by its own signer, and
+// a decision by the named policy and for the tag. A denial is accepted only if o is not nil.
 func (p *Promoter) own(policyName, tag string, o *policy.Override) Trust {
 	own := p.trust
 	own.PolicyName, own.Tag, own.AllowOverride = policyName, tag, o != nil
@@ -156,14 +155,15 @@ func (p *Promoter) own(policyName, tag string, o *policy.Override) Trust {
 }
 
 // checkUnlisted returns an error if the approved repository has a SOCI index that the image names
-// but that was not evaluated. Nodes would use its table of contents instead of the scanned layers.
+// but that was not evaluated. Nodes would use the table of contents of that SOCI index instead of
+// the scanned layers.
 func (p *Promoter) checkUnlisted(ctx context.Context, img *gate.Image, repo name.Repository) error {
 	for _, digest := range img.Unlisted {
 		ref := repo.Digest(digest.String())
 		_, err := remote.Get(ref, p.verifier.with(ctx)...)
 		if err == nil {
 			return fmt.Errorf("promoting %s to %s: the image names the SOCI index %s, which is in that repository and was not evaluated: "+
-				"nodes would use its table of contents; delete it there first", img.Digest, repo, digest)
+				"nodes would use the table of contents of that SOCI index; delete the SOCI index first", img.Digest, repo, digest)
 		}
 		if !registry.IsNotFound(err) {
 			return registry.NewError(registry.Approved, "looking for "+ref.String(), err)

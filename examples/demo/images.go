@@ -6,8 +6,8 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// vulnerable is a small Debian 12 image with an outdated browser and an npm package that has a
-// critical vulnerability. fixed has the fixed versions of both.
+// vulnerable returns a small Debian 12 image with an outdated browser and an npm package that has a
+// critical vulnerability. fixed returns the same image with the fixed versions of both.
 func vulnerable() (v1.Image, error) { return image("128.0esr-1~deb12u1", "0.3.0") }
 
 func fixed() (v1.Image, error) { return image("140.5.0esr-1~deb12u1", "0.4.0") }

@@ -115,7 +115,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	return d.evidence(ctx)
 }
 
-// evidence lists the content of the approved registry.
+// evidence prints the tags and the writes of the approved registry.
 func (d *demo) evidence(ctx context.Context) error {
 	repo, err := name.NewRepository(d.approved.Host() + "/team/app")
 	if err != nil {

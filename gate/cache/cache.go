@@ -1,12 +1,12 @@
 // Package cache stores results on disk that are expensive to compute and can be computed again.
 //
-// [Open] returns the cache in a folder. [Cache.Put] stores bytes under a key, which must state
-// every input of the result. [Cache.Get] returns them. Several processes may use the same folder.
-// Files get their final names only when they are complete. A damaged file is treated like a missing
-// one.
+// [Open] returns the cache in a folder. [Cache.Put] stores bytes under a cache key, which must
+// state every input of the result. [Cache.Get] returns them. Several processes may use the same
+// folder. Files get their final names only when they are complete. A damaged file is treated like a
+// missing one.
 //
-// A secret key authenticates each entry: its content and its cache key. An entry that another user
-// wrote, renamed or changed is ignored. The secret must not be in the folder.
+// A secret authenticates each entry: its content and its cache key. An entry that was written,
+// renamed or changed without the secret is ignored. The secret must not be in the folder.
 package cache
 
 import (
@@ -77,17 +77,17 @@ func (c *Cache) path(key string) string {
 	return filepath.Join(c.opts.Dir, hex.EncodeToString(sum[:])+extension)
 }
 
-// usable reports whether the cache stores anything.
+// usable reports whether the cache can store anything: it has a size limit above 0 and a secret.
 func (c *Cache) usable() bool { return c != nil && c.opts.Max > 0 && len(c.opts.Key) == keySize }
 
-// frame is the start of an entry: the header of a skippable zstd frame with 32 bytes of content
-// (RFC 8878, section 3.1.2). So the zstd command can still read the file.
+// frame begins every entry. It is the header of a skippable zstd frame with 32 bytes of content
+// (RFC 8878, section 3.1.2). So the zstd command can still read the file of an entry.
 const frame = "\x50\x2a\x4d\x18\x20\x00\x00\x00"
 
 const headerSize = len(frame) + sha256.Size
 
 // header returns the first bytes of an entry: the frame, and a message authentication code over the
-// key and the compressed bytes.
+// cache key and the compressed bytes.
 func (c *Cache) header(key string, compressed []byte) []byte {
 	h := hmac.New(sha256.New, c.opts.Key)
 	fmt.Fprintf(h, "imagegate cache 2\n%d\n%s", len(key), key)
@@ -111,7 +111,7 @@ func (c *Cache) Get(key string) ([]byte, bool) {
 		return nil, false
 	}
 	now := c.opts.Now()
-	_ = os.Chtimes(path, now, now) // after a failure, the entry may be removed too early
+	_ = os.Chtimes(path, now, now) // If Chtimes fails, the entry may only be removed too early.
 	return data, true
 }
 
@@ -183,11 +183,12 @@ func (c *Cache) Put(key string, data []byte) error {
 	return err
 }
 
-// Status describes the content of the folder.
+// Status describes the content of the cache folder.
 type Status struct {
 	Entries int   `json:"entries"`
 	Bytes   int64 `json:"bytes"`
-	// Oldest is the last use of the least recently used entry. It is zero for an empty folder.
+	// Oldest is the last time that the least recently used entry was read or written. It is zero
+	// for an empty folder.
 	Oldest time.Time `json:"oldest,omitzero"`
 }
 
@@ -228,7 +229,7 @@ func (c *Cache) Prune(limit int64) (removed Status, err error) {
 		}
 		total -= e.Size()
 		switch err := os.Remove(filepath.Join(c.opts.Dir, e.Name())); {
-		case errors.Is(err, fs.ErrNotExist): // another process removed it
+		case errors.Is(err, fs.ErrNotExist): // another process removed the file
 		case err != nil:
 			failed = append(failed, err)
 		default:
@@ -238,8 +239,8 @@ func (c *Cache) Prune(limit int64) (removed Status, err error) {
 	return removed, errors.Join(failed...)
 }
 
-// entries returns the files, the least recently used first. It removes incomplete files that were
-// abandoned.
+// entries returns the files of the cache, the least recently used first. It removes incomplete
+// files that were abandoned.
 func (c *Cache) entries() ([]fs.FileInfo, error) {
 	listed, err := os.ReadDir(c.opts.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -252,13 +253,13 @@ func (c *Cache) entries() ([]fs.FileInfo, error) {
 	for _, l := range listed {
 		info, err := l.Info()
 		if err != nil {
-			continue // the file was removed meanwhile
+			continue // another process removed the file meanwhile
 		}
 		switch name := l.Name(); {
 		case strings.HasSuffix(name, extension):
 			out = append(out, info)
 		case disk.IsPartial(name) && c.opts.Now().Sub(info.ModTime()) > abandoned:
-			_ = os.Remove(filepath.Join(c.opts.Dir, name)) // after a failure, the next call tries again
+			_ = os.Remove(filepath.Join(c.opts.Dir, name)) // If Remove fails, the next call tries again.
 		}
 	}
 	slices.SortFunc(out, func(a, b fs.FileInfo) int {

@@ -107,7 +107,7 @@ func TestDamagedEntryIsNotReturned(t *testing.T) {
 func TestCacheIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	c := open1(t, dir, 400)
-	random := func(seed byte) []byte { // does not compress
+	random := func(seed byte) []byte { // random bytes, because they do not compress
 		out := make([]byte, 100)
 		for i := range out {
 			seed = seed*167 + 41
@@ -223,7 +223,8 @@ func TestEntryOfAnotherSecretIsNotReturned(t *testing.T) {
 	if got, ok := ours.Get("image of sha256:a"); ok {
 		t.Errorf("planted: %q", got)
 	}
-	// Two pipelines with different secrets may share a folder.
+	// Two pipelines with different secrets may share a folder. The entry of the other pipeline is
+	// still there.
 	if got, ok := theirs.Get("image of sha256:a"); !ok || string(got) != "no packages" {
 		t.Errorf("the owner of the secret gets %q, %v", got, ok)
 	}

@@ -32,7 +32,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Tool identifies a build of this program.
+// Tool describes the imagegate build that creates SBOMs and scans.
 type Tool struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
@@ -48,7 +48,7 @@ type Tool struct {
 type Cataloger struct {
 	// Tool is named as the creator in documents.
 	Tool Tool
-	// Patterns find licenses and credentials.
+	// Patterns has the patterns for licenses and credentials.
 	Patterns *Patterns
 }
 
@@ -79,8 +79,8 @@ func (c *Cataloger) Generate(ctx context.Context, a *filesystem.Archives, image 
 	if err := machineFault(out); err != nil {
 		return nil, err
 	}
-	// Unlike the cataloger's resolver, the image's own resolver reads files of any size completely,
-	// as a checksum requires.
+	// syft's resolver for the image reads files of any size completely, as a checksum requires. The
+	// resolver for catalogers has a size limit.
 	files, err := src.FileResolver(source.SquashedScope)
 	if err != nil {
 		return nil, fmt.Errorf("cataloging %s: %w", digest, err)
@@ -92,8 +92,8 @@ func (c *Cataloger) Generate(ctx context.Context, a *filesystem.Archives, image 
 	return out, nil
 }
 
-// read runs syft's catalogers on an image. unread adds the files that catalogers skipped without
-// listing an unknown.
+// read runs syft's catalogers on an image. It returns the SBOM, and in unread the files that
+// catalogers skipped without reporting an unknown.
 func (c *Cataloger) read(ctx context.Context, src source.Source, img *image.Image) (_ *sbom.SBOM, unread func([]evidence.Unknown) []evidence.Unknown, err error) {
 	cfg := catalogConfig(c.Tool)
 	licensed, err := c.Patterns.licensed(ctx)
@@ -142,10 +142,10 @@ func (c *Cataloger) hideCredentials(s *sbom.SBOM) error {
 var machineFaults = []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EROFS, syscall.EIO,
 	syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}
 
-// machineFault returns an error if a file was unreadable because of this machine: full disk, too
-// many open files. Catalogers report such a file as an unknown, which would count against the image
-// and would be cached. machineFault compares error texts, because syft keeps only the text of a
-// cause.
+// machineFault returns an error if this machine is the reason that a file was unreadable: full
+// disk, too many open files. Catalogers report such a file as an unknown, which would count against
+// the image and would be cached. machineFault compares error texts, because syft keeps only the
+// text of a cause.
 func machineFault(s *SBOM) error {
 	for _, u := range s.Unknowns {
 		for _, fault := range machineFaults {
@@ -159,13 +159,13 @@ func machineFault(s *SBOM) error {
 
 // catalogConfig returns syft's default for images, with these differences:
 //
-//   - Files are not listed, because evidence is about packages. Archives and executables without a
-//     recognized package are therefore not listed as unknown.
+//   - Files are not listed, because evidence is about packages. Archives and executables without
+//     a recognized package are therefore not listed as unknown.
 //   - An unknown is kept even if a package was found in the same file.
 //   - Packages are not related to each file that they own. These relations take a quarter of the
-//     time and are not in our documents. Relations between packages are kept.
-//   - Go symbols are captured. Without them the matcher reports modules whose vulnerable functions
-//     are not linked.
+//     time and are not in imagegate's documents. Relations between packages are kept.
+//   - Go symbols are captured. Without them the matcher reports modules whose vulnerable
+//     functions are not linked.
 func catalogConfig(tool Tool) *syft.CreateSBOMConfig {
 	cfg := syft.DefaultCreateSBOMConfig().
 		WithTool(tool.Name, tool.Version).

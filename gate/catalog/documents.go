@@ -21,8 +21,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Document encodes both documents of an SBOM in parallel. created is the creation time of the
-// image, or zero if unknown.
+// Document encodes the SPDX and the CycloneDX document of an SBOM in parallel. created is the
+// creation time of the image, or zero if unknown.
 func (c *Cataloger) Document(s *SBOM, created time.Time) error {
 	packagesOnly := withoutFiles(*s.syft)
 	var group errgroup.Group

@@ -13,25 +13,26 @@ import (
 // https://github.com/dotnet/runtime/blob/v8.0.0/src/native/corehost/apphost/bundle_marker.cpp
 var bundleMarker = sha256.Sum256([]byte(".net core bundle\n"))
 
-// bundleEnd is the end of the marker. Searching for it is faster, because its first bytes are rare
-// in programs, unlike the first bytes of the whole marker.
+// bundleEnd is the end of the bundle marker. Searching for bundleEnd is faster than for the whole
+// marker, because its first bytes are rare in programs.
 var bundleEnd = bundleMarker[13:]
 
-// maxBundleSearch is the size in bytes of the largest program that imagegate searches for a bundle.
-// Larger programs are left to syft: it searches programs up to twice that size, and reports larger
-// ones as unknown.
+// maxBundleSearch is the maximum size of a program that imagegate searches for a .NET bundle, in
+// bytes. syft searches larger programs itself, up to twice that size, and reports still larger ones
+// as unknown.
 const maxBundleSearch = 256 << 20
 
-// noBundle is the annotation for the location of a program without the marker. Only syft's
+// noBundle is an annotation for the location of a program without a .NET bundle marker. Only syft's
 // cataloger of .NET bundles gets locations with this annotation.
 const noBundle = "imagegate:no-bundle"
 
-// isBundleSearch recognizes the cataloger of .NET bundles by the media types that it asks for.
+// isBundleSearch reports whether the caller is the cataloger of .NET bundles. It recognizes the
+// cataloger by the media types that it searches for.
 func isBundleSearch(types []string) bool {
 	return len(types) == 2 && types[0] == "application/x-executable" && types[1] == "application/x-sharedlib"
 }
 
-// searchBundles annotates the programs that contain no bundle. syft would read each of these
+// searchBundles annotates the programs that contain no .NET bundle. syft would read each of these
 // programs into one buffer, which was a quarter of all memory that cataloging allocated. The
 // results of syft do not change: it still gets every program, and the errors for unreadable ones.
 func (r *quickResolver) searchBundles(programs []file.Location) []file.Location {
@@ -41,16 +42,16 @@ func (r *quickResolver) searchBundles(programs []file.Location) []file.Location 
 			if !mayHold(rc, buf) {
 				programs[i] = p.WithAnnotation(noBundle, "true")
 			}
-			_ = rc.Close() // the file is only read, and syft reports a read error later
+			_ = rc.Close() // A close error is harmless: the file is only read, and syft reports a read error later.
 		}
 	}
 	return programs
 }
 
-// mayHold reports whether r may contain the marker. If r is too large or unreadable, it returns
-// true.
+// mayHold reports whether r may contain the .NET bundle marker. If r is too large or unreadable,
+// mayHold returns true.
 func mayHold(r io.Reader, buf []byte) bool {
-	kept := 0 // bytes from the end of the previous piece
+	kept := 0 // bytes kept from the end of the previous piece, where a marker may begin
 	for total := 0; ; {
 		n, err := io.ReadFull(r, buf[kept:])
 		if total += n; total > maxBundleSearch || bytes.Contains(buf[:kept+n], bundleEnd) {
@@ -97,8 +98,10 @@ type program interface {
 	io.Seeker
 }
 
-// searched is a program that contains no bundle. syft can still read its headers.
+// searched is a program that was searched and contains no .NET bundle. syft can still read its
+// headers.
 type searched struct{ program }
 
-// Size returns 1, so that syft searches only one byte for a bundle. It has no other effect.
+// Size returns 1, so that syft searches only one byte for a bundle. syft does not use Size for
+// anything else.
 func (searched) Size() int64 { return 1 }

@@ -19,7 +19,7 @@ import (
 )
 
 // elfWith returns an ELF program with these sections, followed by data. The last section is the
-// table of section names.
+// section name string table.
 func elfWith(t *testing.T, sections []elf.Section64, data []byte) []byte {
 	t.Helper()
 	h := elf.Header64{Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: 1, Ehsize: 64, Phentsize: 56, Shentsize: 64}
@@ -34,7 +34,7 @@ func elfWith(t *testing.T, sections []elf.Section64, data []byte) []byte {
 	return append(out.Bytes(), data...)
 }
 
-// bundle returns a .NET program in a single file, with the marker at the given offset.
+// bundle returns a .NET program in a single file, with the bundle marker at the given offset.
 func bundle(t *testing.T, at int) []byte {
 	t.Helper()
 	deps := []byte(`{"runtimeTarget": {"name": ".NETCoreApp,Version=v8.0"}, "targets": {".NETCoreApp,Version=v8.0": {` +
@@ -48,14 +48,14 @@ func bundle(t *testing.T, at int) []byte {
 	b = binary.LittleEndian.AppendUint32(b, 6)
 	b = binary.LittleEndian.AppendUint32(b, 0)
 	b = binary.LittleEndian.AppendUint32(b, 0)
-	b = append(b, 0) // no name
+	b = append(b, 0) // the terminating zero of an empty name
 	b = binary.LittleEndian.AppendUint64(b, uint64(header+53))
 	b = binary.LittleEndian.AppendUint64(b, uint64(len(deps)))
 	b = append(b, make([]byte, 24)...)
 	return append(b, deps...)
 }
 
-// refused returns a program that syft does not parse, because the header of a section states a
+// refused returns a program that syft does not parse, because a section header declares a
 // decompressed size of 1 TiB.
 func refused(t *testing.T) []byte {
 	t.Helper()
@@ -121,7 +121,8 @@ func TestMarkerIsFoundWhereverItIs(t *testing.T) {
 			t.Errorf("found after it is gone from %d", at)
 		}
 	}
-	// After a read error the result must be true, because the unread part could contain the marker.
+	// After a read error, mayHold must return true, because the unread part could contain the
+	// marker.
 	if !mayHold(iotest.ErrReader(errors.New("unreadable")), buf) || !mayHold(io.MultiReader(strings.NewReader("x"), iotest.ErrReader(errors.New("unreadable"))), buf) {
 		t.Error("a read error was treated as the end of the file")
 	}

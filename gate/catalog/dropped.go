@@ -23,17 +23,17 @@ import (
 // (syft/pkg/cataloger/java/archive_parser.go, discoverPkgsFromOpeners). This file reads the log. A
 // skipped archive becomes an unknown, or an error if this machine or a limit of syft is the cause.
 
-// droppedMessage is the message that syft logs for a skipped archive.
+// droppedMessage is the message that syft logs when it skips an archive.
 const droppedMessage = "unable to discover java packages from opener"
 
-// droppedArchive is one skipped archive.
+// droppedArchive is an archive that syft skipped.
 type droppedArchive struct {
-	path   string // path of the file in the image, then the paths inside it, separated by colons
+	path   string // path of the file in the image, then the paths inside that file, separated by colons
 	reason string // syft's error text
 }
 
-// dropped collects the skipped archives of all running catalogs, because syft has one log per
-// process.
+// dropped collects the archives that syft skipped, for all catalogs that run at the same time,
+// because syft has one log per process.
 var dropped struct {
 	once     sync.Once
 	mu       sync.Mutex
@@ -41,8 +41,8 @@ var dropped struct {
 	archives []droppedArchive
 }
 
-// watchDropped starts to collect skipped archives. The returned function stops, and returns the
-// archives that were skipped in between.
+// watchDropped starts to collect the archives that syft skips. Calling stop ends the collection and
+// returns the archives that were skipped in between.
 func watchDropped() (stop func() []droppedArchive) {
 	dropped.once.Do(func() { syft.SetLogger(syftLog{discard.New()}) })
 	dropped.mu.Lock()
@@ -73,7 +73,7 @@ func droppedUnknowns(all []droppedArchive, img *image.Image) ([]evidence.Unknown
 		if strings.Contains(d.reason, "zip read limit hit") {
 			return nil, fmt.Errorf("%w: an archive in %q is larger than 2 GiB", layers.ErrTooLarge, d.path)
 		}
-		// The log may also have skipped archives of another image that this process catalogs.
+		// Ignore the skipped archives of other images that this process catalogs at the same time.
 		outer, _, _ := strings.Cut(d.path, ":")
 		if there, _, err := img.SquashedTree().File(file.Path(outer), filetree.FollowBasenameLinks); err == nil && !there {
 			continue
@@ -120,7 +120,7 @@ func (l syftLog) WithFields(fields ...any) logger.MessageLogger {
 	return syftMessage{l.Logger, fields}
 }
 
-// Nested returns the same log.
+// Nested returns the same logger.
 func (l syftLog) Nested(...any) logger.Logger { return l }
 
 type syftMessage struct {

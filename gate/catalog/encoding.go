@@ -14,9 +14,9 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// encoded is an SBOM in the form that is stored in a cache. It includes the encoded documents,
-// because generating them again would need a proof that they are identical. It has the input of the
-// matcher in syft's own JSON format, which the grype command also reads.
+// encoded is an SBOM as stored in a cache. It includes the SPDX and CycloneDX documents, because
+// documents that are generated again might differ. It has the input of the matcher in syft's own
+// JSON format, which the grype command also reads.
 type encoded struct {
 	Packages     []evidence.Package
 	Distribution evidence.Distribution
@@ -27,8 +27,8 @@ type encoded struct {
 	Owners       []ownedFile
 }
 
-// Key returns the name of an SBOM in a cache. The name contains everything that the SBOM depends
-// on. Tool.Build also covers the configuration of the cataloger, which is part of the build.
+// Key returns the cache key of an SBOM. The key contains everything that the SBOM depends on.
+// Tool.Build also covers the configuration of the catalogers, which is part of the build.
 func (c *Cataloger) Key(digest v1.Hash) string {
 	t := c.Tool
 	parts := []string{"catalog 3", t.URI, t.Version, t.Build, digest.String()}
@@ -38,7 +38,7 @@ func (c *Cataloger) Key(digest v1.Hash) string {
 	return strings.Join(parts, "\n")
 }
 
-// Encode encodes an SBOM with its documents and with the input of the matcher.
+// Encode encodes an SBOM with its documents and with the input of the matcher, for a cache.
 func Encode(s *SBOM) ([]byte, error) {
 	var syft, out bytes.Buffer
 	if err := syftjson.NewFormatEncoder().Encode(&syft, *s.syft); err != nil {

@@ -10,13 +10,13 @@ import (
 	syftpkg "github.com/anchore/syft/syft/pkg"
 )
 
-// dependencyFolders are names of folders that hold dependencies. A package below such a folder is
-// not one of the application's own packages.
+// dependencyFolders are names of folders that contain dependencies. A package below such a folder
+// is not one of the application's own packages.
 var dependencyFolders = []string{"node_modules", "bower_components", "jspm_packages", "site-packages", "dist-packages", "gems",
 	"vendor", "vendored", "third_party", "third-party", "thirdparty", "external", "externals", "deps", "dependencies", "dependency",
 	"nodejs", "javascript", "maven-repo", ".m2", ".gradle", "repository", "bundles"}
 
-// libraryFolders are more names of folders that hold jars of dependencies.
+// libraryFolders are more names of folders. A jar in such a folder is a dependency.
 var libraryFolders = []string{"lib", "libs", "lib64", "libexec", "library", "libraries", "ext", "endorsed", "jars", "java", "jvm",
 	"plugins", "modules", "drivers", "share"}
 
@@ -43,9 +43,10 @@ func hasVersion(v string) bool {
 	return v != "" && !strings.EqualFold(v, cataloging.UnknownStubValue)
 }
 
-// PartOf returns the purl of the npm package that contains p, or "". It is for a package.json
-// without a version inside another package, for example one that only marks a folder as a module.
-// It returns "" if npm installs packages in the folder of p, or if that folder holds dependencies.
+// PartOf returns the purl of the npm package that contains the file p, or "". It is for a
+// package.json without a version inside another package, for example one that only marks a folder
+// as a module. It returns "" if npm installs packages in the folder of p, or if the path of p
+// contains a folder of dependencies.
 func PartOf(p *syftpkg.Package, versioned map[string]string) string {
 	if _, ok := p.Metadata.(syftpkg.NpmPackage); !ok {
 		return ""
@@ -103,14 +104,14 @@ func LooksOwn(p *syftpkg.Package) bool {
 	return false
 }
 
-// among reports whether a file that describes a package is below one of the folders.
+// among reports whether a file that describes package p is below one of the folders.
 func among(p *syftpkg.Package, folders []string) bool {
 	return slices.ContainsFunc(Evidence(p), func(l file.Location) bool { return below(l.RealPath, folders) })
 }
 
-// ownArchive reports whether a jar is one of the application's own. It must be a file of the image,
-// outside the folders for libraries, without Maven coordinates. A jar inside another archive does
-// not count.
+// ownArchive reports whether a jar is one of the application's own. Such a jar is a file of the
+// image, outside the folders for libraries, and has no Maven coordinates. A jar inside another
+// archive does not count.
 func ownArchive(p *syftpkg.Package, m syftpkg.JavaArchive) bool {
 	if p.Type != syftpkg.JavaPkg || m.PomProperties != nil || m.PomProject != nil || m.Parent != nil || strings.Contains(m.VirtualPath, ":") {
 		return false
@@ -118,9 +119,9 @@ func ownArchive(p *syftpkg.Package, m syftpkg.JavaArchive) bool {
 	return !among(p, dependencyFolders) && !among(p, libraryFolders)
 }
 
-// ownDistribution reports whether a Python package is one of the application's own: installed from
-// a local folder, or described in its source folder. A package from a repository or an archive does
-// not count.
+// ownDistribution reports whether a Python package is one of the application's own: pip installed
+// it from a local folder, or its description is in its source folder. A package from a repository
+// or an archive does not count.
 func ownDistribution(p *syftpkg.Package, m syftpkg.PythonPackage) bool {
 	origin := m.DirectURLOrigin
 	if origin == nil {

@@ -15,8 +15,9 @@ import (
 )
 
 // maxParsed is the maximum number of bytes that a cataloger may read of most files. Text parsers
-// need a multiple of a file's size in memory, and a layer of a few MB can decompress to a thousand
-// times its size. Without a limit this would exhaust memory. Real lock files have a few MB.
+// need several times the size of a file in memory, and a layer of a few MB can decompress to a
+// thousand times its size. Without a limit this would exhaust memory. Real lock files have a few
+// MB.
 const maxParsed = 32 << 20
 
 // errParsed is the error for a cataloger that reads beyond maxParsed. Its text must not contain the
@@ -67,8 +68,8 @@ func (l *largeFiles) bound(at file.Location, content io.ReadCloser, mimeType fun
 	return &b
 }
 
-// unknowns adds the recorded files to the unknowns of the catalogers, and sorts them. This is
-// needed because some catalogers treat a read error as the end of the file.
+// unknowns adds the files that were too large to the unknowns that catalogers reported, and sorts
+// the result. This is needed because some catalogers treat a read error as the end of the file.
 func (l *largeFiles) unknowns(listed []evidence.Unknown) []evidence.Unknown {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,7 +84,7 @@ func (l *largeFiles) unknowns(listed []evidence.Unknown) []evidence.Unknown {
 	return listed
 }
 
-// bounded is a file that is readable only up to a limit, unless allowed returns true.
+// bounded is a file that can be read only up to a size limit, unless allowed returns true.
 type bounded struct {
 	io.ReadCloser
 	left    int64
@@ -109,7 +110,7 @@ type sizedProgram interface {
 	Size() int64
 }
 
-// boundedProgram is a bounded file with random access. ReadAt has no limit.
+// boundedProgram is a bounded file with random access. Only sequential reads are limited.
 type boundedProgram struct {
 	bounded
 	all sizedProgram
@@ -121,7 +122,7 @@ func (b *boundedProgram) ReadAt(p []byte, off int64) (int, error) { return b.all
 // Size returns the size of the file.
 func (b *boundedProgram) Size() int64 { return b.all.Size() }
 
-// Seek sets the offset and resets the limit.
+// Seek sets the offset and resets the limit for sequential reads.
 func (b *boundedProgram) Seek(offset int64, whence int) (int64, error) {
 	b.left = maxParsed
 	return b.all.Seek(offset, whence)

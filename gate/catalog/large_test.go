@@ -44,8 +44,8 @@ func TestArchivesAndExecutablesMayBeLarge(t *testing.T) {
 	}
 }
 
-// TestBoundedFileIsReadAsBefore checks that a file within the limit can be read in pieces, read
-// again, and read to the end.
+// TestBoundedFileIsReadAsBefore checks that a file within the limit for parsed files can be read in
+// pieces, read again, and read to the end.
 func TestBoundedFileIsReadAsBefore(t *testing.T) {
 	l := &largeFiles{}
 	content := strings.Repeat("0123456789", maxParsed/10)

@@ -25,7 +25,7 @@ func isRelease(l file.Location) bool {
 
 // rewriteRelease returns os-release with every value in double quotes, because syft parses no other
 // quotes. For VERSION_ID='12', syft would keep the quotes in the version and find no advisories. If
-// reading fails, the content is unchanged and the returned reader also fails.
+// os-release cannot be read, rewriteRelease returns it unchanged, with a reader that also fails.
 func rewriteRelease(rc io.ReadCloser) io.ReadCloser {
 	raw, err := io.ReadAll(io.LimitReader(rc, maxRelease))
 	if err != nil {
@@ -46,15 +46,16 @@ type failed struct{ err error }
 func (f failed) Read([]byte) (int, error) { return 0, f.err }
 
 var (
-	// assignment also matches "export", which a shell accepts, and blanks around "=", which syft
-	// accepts.
+	// assignment matches NAME=value. It also matches "export" before the name, which a shell
+	// accepts, and blanks around "=", which syft accepts.
 	assignment = regexp.MustCompile(`^(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(.*)$`)
 	quoted     = strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`")
 )
 
 // quoteRelease returns os-release with every value in quotes, and without comments and lines that
-// are not assignments. The last assignment of a variable wins. If it is invalid, the variable is
-// removed: another parser could read another distribution, so the distribution must be unknown.
+// are not assignments. The last assignment of a variable wins. If that assignment is invalid, the
+// variable is removed: another parser could read another distribution, so the distribution must be
+// unknown.
 func quoteRelease(raw []byte) []byte {
 	values, order := map[string]string{}, []string{}
 	text := strings.TrimPrefix(string(raw), "\ufeff")
@@ -85,7 +86,7 @@ func quoteRelease(raw []byte) []byte {
 // returns false if a quote or an escape is incomplete.
 func unquote(s string) (value string, ok bool) {
 	var out strings.Builder
-	var quote byte // 0 outside quotes
+	var quote byte // the open quote; 0 outside quotes
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		switch {

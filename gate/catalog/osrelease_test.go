@@ -47,9 +47,9 @@ func TestValuesInOSRelease(t *testing.T) {
 	}
 }
 
-// TestUnreadableOSReleaseNamesNoDistribution checks that quoteRelease returns nothing if a value is
-// empty or a line is malformed. syft and the image's own programs may read a malformed line
-// differently.
+// TestUnreadableOSReleaseNamesNoDistribution checks that quoteRelease returns no distribution if a
+// value is empty or a line is malformed. syft and the image's own programs may read a malformed
+// line differently.
 func TestUnreadableOSReleaseNamesNoDistribution(t *testing.T) {
 	for _, content := range []string{"ID='debian\n", "ID=\"debian\n", "ID=debian'\n", "ID=debian\\", "ID=alpine\nID='debian\n", "ID=\n", "ID=''\n", "#ID=debian\n", "\x00\xff"} {
 		if got := string(quoteRelease([]byte(content))); got != "" {

@@ -24,21 +24,22 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// ownedFile is a file that a package of the distribution installed. Its content has the checksum
-// that the package database records, so no later layer or command replaced it. A matching path
-// alone would not prove that.
+// ownedFile is a file that a package of the distribution installed. The content of the file has the
+// checksum in the package database, so no later layer or command replaced it. A matching path alone
+// would not prove that.
 type ownedFile struct {
 	Path  string
-	Owner evidence.Package // without locations and licenses
+	Owner evidence.Package // the package, without locations and licenses
 }
 
-// ownership is the record of a file in a package database.
+// ownership is the entry of a file in a package database.
 type ownership struct {
 	owner  *syftpkg.Package
 	digest file.Digest
 }
 
-// findOwners finds the owners of the files that contain language packages, and of unreadable files.
+// findOwners finds the distribution packages that own unreadable files and the files that describe
+// language packages.
 func (s *SBOM) findOwners(ctx context.Context, r file.Resolver) error {
 	wanted := s.describedFiles()
 	if len(wanted) == 0 {
@@ -61,7 +62,7 @@ func (s *SBOM) findOwners(ctx context.Context, r file.Resolver) error {
 	return nil
 }
 
-// describedFiles returns the paths of the files that findOwners searches owners for.
+// describedFiles returns the paths of the files whose owners findOwners looks up.
 func (s *SBOM) describedFiles() map[string]bool {
 	wanted := map[string]bool{}
 	for i := range s.sorted {
@@ -105,7 +106,7 @@ func inDatabase(p *syftpkg.Package) bool {
 	})
 }
 
-// ownershipsOf returns the records about the wanted paths from the package databases.
+// ownershipsOf returns the entries of the package databases for the wanted paths.
 func ownershipsOf(packages []syftpkg.Package, wanted map[string]bool) map[string][]ownership {
 	records := map[string][]ownership{}
 	for i := range packages {
@@ -115,7 +116,7 @@ func ownershipsOf(packages []syftpkg.Package, wanted map[string]bool) map[string
 		}
 		eachRecord(p.Metadata, func(listed string, digest file.Digest) {
 			listed = path.Join("/", listed)
-			// Package databases name a file in /lib even if /lib is a link to /usr/lib.
+			// A package database may list a file in /lib even if /lib is a link to /usr/lib.
 			for _, at := range []string{listed, "/usr" + listed} {
 				if wanted[at] {
 					records[at] = append(records[at], ownership{p, digest})
@@ -126,8 +127,9 @@ func ownershipsOf(packages []syftpkg.Package, wanted map[string]bool) map[string
 	return records
 }
 
-// eachRecord calls f for each file that a package database lists with a checksum. The metadata of a
-// package file in the image, such as a .deb, lists no files.
+// eachRecord calls f for each file that the metadata of a package lists with a checksum. Only a
+// package database lists files: the metadata of a package archive in the image, such as a .deb,
+// does not.
 func eachRecord(metadata any, f func(path string, d file.Digest)) {
 	known := func(path string, d *file.Digest) {
 		if d != nil && d.Value != "" {
@@ -167,7 +169,7 @@ func verifiedOwner(r file.Resolver, at string, records []ownership) (_ *syftpkg.
 	if err != nil {
 		return nil, err
 	}
-	// The file is behind a link, or does not exist.
+	// The path contains a link, or the file does not exist.
 	if len(found) != 1 || found[0].RealPath != at {
 		return nil, nil
 	}

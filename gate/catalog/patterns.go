@@ -16,7 +16,7 @@ import (
 type Patterns struct {
 	licenses struct {
 		once   sync.Once
-		values context.Context // syft passes the patterns in a context
+		values context.Context // a context with the license patterns, as syft expects them
 		err    error
 	}
 	secrets struct {
@@ -26,7 +26,7 @@ type Patterns struct {
 	}
 }
 
-// Compile compiles the license patterns. Only the first call compiles them.
+// Compile compiles the license patterns. Further calls return the result of the first call.
 func (p *Patterns) Compile(ctx context.Context) error {
 	l := &p.licenses
 	l.once.Do(func() {

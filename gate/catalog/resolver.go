@@ -13,7 +13,7 @@ import (
 	"github.com/anchore/syft/syft/source"
 )
 
-// quickSource is an image source whose resolver is faster and returns the same results.
+// quickSource is an image source with a faster resolver, which returns the same results as syft's.
 type quickSource struct {
 	source.Source
 	img   *image.Image
@@ -29,26 +29,27 @@ func (s quickSource) FileResolver(scope source.Scope) (file.Resolver, error) {
 	return &quickResolver{Resolver: inner, img: s.img, large: s.large, folders: map[string][]string{}, found: map[string][]file.Location{}}, nil
 }
 
-// quickResolver finds files faster for the patterns that syft uses most, and for repeated paths.
+// quickResolver finds files faster than syft's resolver for the patterns that syft uses most, and
+// for repeated paths.
 //
 // For every Debian package syft searches "/var/lib/dpkg/info/openssl.*", and for every npm module
-// "/srv/node_modules/ms/*". The image's own resolver compares each pattern with every name in the
-// image, or with every folder of the same name. Results by path are cached, because syft looks up
-// each file that a package owns three times. The resolver also searches programs for .NET bundles,
-// see searchBundles.
+// "/srv/node_modules/ms/*". syft's resolver compares each pattern with every name in the image, or
+// with every folder of the same name. quickResolver also caches results by path, because syft looks
+// up each file that a package owns three times. It searches programs for .NET bundles, see
+// searchBundles.
 type quickResolver struct {
 	file.Resolver
 	img   *image.Image
-	large *largeFiles // nil means no limit
+	large *largeFiles // the size limit for files; nil means no limit
 
 	mu      sync.Mutex
-	folders map[string][]string // sorted paths in a folder; nil if not a folder, or behind a link
+	folders map[string][]string // the sorted paths in a folder; nil if the path is not a folder, or contains a link
 
 	finding sync.Mutex
-	found   map[string][]file.Location // by path; empty if no file exists
+	found   map[string][]file.Location // the results by path; empty if no file exists
 }
 
-// FilesByPath returns the same files as the image's own resolver.
+// FilesByPath returns the same files as syft's resolver for the image.
 func (r *quickResolver) FilesByPath(paths ...string) ([]file.Location, error) {
 	if len(paths) != 1 {
 		return r.Resolver.FilesByPath(paths...)
@@ -77,7 +78,7 @@ func unshared(found []file.Location) []file.Location {
 	return out
 }
 
-// FilesByGlob returns the same files as the image's own resolver, in the same order.
+// FilesByGlob returns the same files as syft's resolver for the image, in the same order.
 func (r *quickResolver) FilesByGlob(patterns ...string) ([]file.Location, error) {
 	if len(patterns) == 1 {
 		if paths, ok := r.named(patterns[0]); ok {
@@ -87,7 +88,7 @@ func (r *quickResolver) FilesByGlob(patterns ...string) ([]file.Location, error)
 	return r.Resolver.FilesByGlob(patterns...)
 }
 
-// FilesByMIMEType returns the same files as the image's own resolver.
+// FilesByMIMEType returns the same files as syft's resolver for the image.
 func (r *quickResolver) FilesByMIMEType(types ...string) ([]file.Location, error) {
 	found, err := r.Resolver.FilesByMIMEType(types...)
 	if err == nil && isBundleSearch(types) {
@@ -117,7 +118,7 @@ func (r *quickResolver) named(pattern string) ([]string, bool) {
 	from, _ := slices.BinarySearch(all, prefix)
 	to := from
 	for ; to < len(all) && strings.HasPrefix(all[to], prefix); to++ {
-		// FilesByPath skips folders, as FilesByGlob of the image's own resolver does.
+		// FilesByPath skips folders, as FilesByGlob of syft's resolver does.
 		if !r.is(all[to], stereoscope.TypeRegular) && !r.is(all[to], stereoscope.TypeDirectory) {
 			return nil, false
 		}

@@ -15,8 +15,8 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// TestFastResolverFindsTheSameFiles checks that the fast resolver and syft's resolver return the
-// same files in the same order with the same names, even with links, deleted files and folders.
+// TestFastResolverFindsTheSameFiles checks that quickResolver and syft's resolver return the same
+// files in the same order with the same names, even with links, deleted files and folders.
 func TestFastResolverFindsTheSameFiles(t *testing.T) {
 	const info = "var/lib/dpkg/info/"
 	folders := []lab.File{{Path: "var/lib/dpkg", Dir: true}, {Path: "var/lib/dpkg/info", Dir: true}}
@@ -86,7 +86,7 @@ func TestFastResolverFindsTheSameFiles(t *testing.T) {
 			}
 			for _, pattern := range []string{"zlib1g.*", "zlib1g-dev.*", "libstdc++6.*", "folder.*", "entry.*", "a.*", "b.*", "none.*", "*.list",
 				"zlib1g*", ".*", "z[a-z]*.*", "zlib1g.list", "../info/zlib1g.*", "sub/zlib1g.*", "*", "folder.d/*", "none/*", "./*"} {
-				for range 2 { // the second result comes from the cache
+				for range 2 { // The second result comes from the cache.
 					path := "/" + info + strings.ReplaceAll(pattern, "*", "list")
 					want, got := found(long.FilesByPath(path)), found(short.FilesByPath(path))
 					if d := cmp.Diff(want, got); d != "" {
@@ -104,7 +104,7 @@ func TestFastResolverFindsTheSameFiles(t *testing.T) {
 	}
 }
 
-// TestFastResolverIsUsed checks that the resolver uses the faster search for an image without
+// TestFastResolverIsUsed checks that quickResolver uses its faster search for an image without
 // links.
 func TestFastResolverIsUsed(t *testing.T) {
 	img := image.New(labImage(t, lab.ImageSpec{DebPackages: []lab.Deb{{Name: "zlib1g", Version: "1"}}}), nil, t.TempDir())
@@ -121,7 +121,7 @@ func TestFastResolverIsUsed(t *testing.T) {
 	}
 }
 
-// found describes the result of a resolver.
+// found describes the result of a resolver as a list of texts.
 func found(locations []file.Location, err error) []string {
 	out := []string{fmt.Sprint("error: ", err)}
 	for _, l := range locations {

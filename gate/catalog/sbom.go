@@ -25,7 +25,7 @@ type SBOM struct {
 	SPDX      []byte
 	CycloneDX []byte
 
-	syft *sbom.SBOM // input of the matcher, as syft returned it
+	syft *sbom.SBOM // the SBOM as syft returned it, the input of the matcher
 	// sorted has the packages of syft. They are kept because syft copies every package on each
 	// call.
 	sorted []syftpkg.Package

@@ -62,9 +62,9 @@ func (s *SBOM) classifyUnknowns() {
 	}
 }
 
-// EvaluatedUnknowns returns the unknowns. If the database covers the distribution, it marks the
-// files that packages of the distribution own. It never marks a package database, except for the
-// list of checksums of a cataloged package.
+// EvaluatedUnknowns returns the unreadable files. If the vulnerability database covers the
+// distribution, it marks the files that packages of the distribution own. It never marks a package
+// database, except for a checksum list (status.d/NAME.md5sums) of a cataloged package.
 func (s *SBOM) EvaluatedUnknowns(distributionCovered bool) []evidence.Unknown {
 	out := slices.Clone(s.Unknowns)
 	for i := range out {
@@ -81,9 +81,9 @@ func (s *SBOM) EvaluatedUnknowns(distributionCovered bool) []evidence.Unknown {
 	return out
 }
 
-// checksummedBy returns the package whose checksums the unreadable file lists, or nil. Distroless
-// images have a list status.d/NAME.md5sums for each package in status.d/NAME, and syft reads both
-// as package databases (syft/pkg/cataloger/debian/cataloger.go).
+// checksummedBy returns the package whose checksum list the unreadable file u is, or nil.
+// Distroless images have a checksum list status.d/NAME.md5sums for each package in status.d/NAME,
+// and syft reads both as package databases (syft/pkg/cataloger/debian/cataloger.go).
 func (s *SBOM) checksummedBy(u evidence.Unknown) *evidence.Package {
 	record, ok := strings.CutSuffix(u.Path, ".md5sums")
 	if !ok || path.Dir(u.Path) != "/var/lib/dpkg/status.d" || u.Reason != "unable to determine packages" {
@@ -98,8 +98,8 @@ func (s *SBOM) checksummedBy(u evidence.Unknown) *evidence.Package {
 	return nil
 }
 
-// OwnerOf returns the package of the distribution that owns the file p, or nil. A colon in p is
-// part of the path, because a folder can have a colon in its name.
+// OwnerOf returns the package of the distribution that owns the file p, or nil. A colon in p
+// belongs to the path, because the name of a folder can contain a colon.
 func (s *SBOM) OwnerOf(p string) *evidence.Package {
 	i, ok := slices.BinarySearchFunc(s.owners, p, func(o ownedFile, p string) int { return strings.Compare(o.Path, p) })
 	if !ok {
@@ -108,8 +108,9 @@ func (s *SBOM) OwnerOf(p string) *evidence.Package {
 	return &s.owners[i].Owner
 }
 
-// isTestData reports whether a file of the package in the folder root is below a folder for test
-// data. The package.json of a package that npm installed there is not test data.
+// isTestData reports whether the file p is test data: root is the folder of its package, and p is
+// in a test folder below root. The package.json of a package that npm installed in a test folder is
+// not test data.
 func isTestData(root, p string) bool {
 	rel := strings.TrimPrefix(path.Dir(p), strings.TrimSuffix(root, "/"))
 	folders := strings.Split(rel, "/")
@@ -119,8 +120,8 @@ func isTestData(root, p string) bool {
 
 // packageFolders maps files to the cataloged package that they belong to.
 type packageFolders struct {
-	folders map[string]string    // purls by folder
-	files   map[string]installed // packages by the files that they list
+	folders map[string]string    // purls of packages, by folder
+	files   map[string]installed // packages, by the files that they list
 }
 
 // installed is the package that lists a file as its own, with the package's folder.

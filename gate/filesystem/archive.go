@@ -20,24 +20,23 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// entry is one entry of a layer's archive.
+// entry is one entry in the archive of a layer.
 type entry struct {
 	metadata stereoscope.Metadata
-	at, size int64 // position and size of the content; for a sparse file, at is the position of the header
+	at, size int64 // position and size of the file's content in the archive; for a sparse file, at is the position of the header
 	sparse   bool
 }
 
-// Archives keeps the lists of files in the layers of one run. After Use, it is safe for concurrent
-// use.
+// Archives keeps the file lists of the layers of one run. After Use, it is safe for concurrent use.
 type Archives struct {
 	store *layers.Store
 
 	mu     sync.Mutex
-	listed map[v1.Hash]listing // by diffID
-	weight int64               // weight of all listings, including unfinished ones
+	listed map[v1.Hash]listing // listings, by the diffID of their layer
+	weight int64               // estimated memory for all listings, including unfinished ones
 }
 
-// listing is the list of the entries of one layer.
+// listing has the entries of one layer.
 type listing struct {
 	entries []entry
 	weight  int64
@@ -51,7 +50,7 @@ const maxWeight = 2 << 30
 // maxName is the maximum length of a path in a layer, in bytes. Linux does not accept longer paths.
 const maxName = 4096
 
-var errTooHeavy = fmt.Errorf("%w: the names in the layers need more than %d MiB of memory", layers.ErrTooLarge, maxWeight>>20)
+var errTooHeavy = fmt.Errorf("%w: the file names in the layers need more than %d MiB of memory", layers.ErrTooLarge, maxWeight>>20)
 
 // New returns an empty Archives. Call [Archives.Use] before [Archives.Stack].
 func New() *Archives { return &Archives{listed: map[v1.Hash]listing{}} }
@@ -62,7 +61,7 @@ func (a *Archives) Use(store *layers.Store) { a.store = store }
 // List implements [layers.Index]. It lists a layer while the layer is decompressed. If listing
 // fails, Stack lists the layer again.
 func (a *Archives) List(diffID v1.Hash, archive io.ReaderAt) {
-	a.put(diffID, listing{}) // deletes an earlier listing, whose decompression was wrong
+	a.put(diffID, listing{}) // deletes the listing of an earlier, wrong decompression
 	if l, err := a.read(archive); err == nil {
 		a.put(diffID, l)
 	}
@@ -89,7 +88,7 @@ func (a *Archives) read(archive io.ReaderAt) (l listing, err error) {
 	return l, nil
 }
 
-// put replaces the listing of a layer. A listing without entries deletes it.
+// put replaces the listing of a layer. An empty listing deletes it.
 func (a *Archives) put(diffID v1.Hash, l listing) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -101,8 +100,8 @@ func (a *Archives) put(diffID v1.Hash, l listing) {
 	}
 }
 
-// Drop deletes all listings to free memory. Call it after cataloging. Otherwise the store would
-// keep the listings in memory until the image is promoted.
+// Drop deletes all listings to free memory. Call it after cataloging. Otherwise the listings would
+// stay in memory until the image is promoted.
 func (a *Archives) Drop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -130,7 +129,8 @@ func (a *Archives) open(diffID v1.Hash) (listing, layers.Decompressed, error) {
 }
 
 // listArchive reads the headers of a tar archive, and the beginning of each file to detect its
-// media type. It calls weigh with the estimated memory of every entry; see maxWeight.
+// media type. It calls weigh with the estimated memory of every entry. An error of weigh ends the
+// listing; see maxWeight.
 func listArchive(r io.ReaderAt, weigh func(int64) error) ([]entry, error) {
 	in := &archiveReader{r: r}
 	entries := []entry{}
@@ -149,10 +149,10 @@ func listArchive(r io.ReaderAt, weigh func(int64) error) ([]entry, error) {
 			return nil, err
 		}
 		if h.Typeflag == tar.TypeXGlobalHeader {
-			continue // a global header is not a file
+			continue // skips a global header, which is not a file
 		}
-		// The tar package reads whole blocks and does not read ahead, so the content begins at this
-		// offset.
+		// The tar package reads only whole blocks and never ahead, so the content begins at the
+		// current offset.
 		e := entry{at: in.off, size: h.Size, sparse: isSparse(h)}
 		begins := head[:min(sniffed, max(h.Size, 0))]
 		var n int
@@ -178,7 +178,7 @@ func listArchive(r io.ReaderAt, weigh func(int64) error) ([]entry, error) {
 	}
 }
 
-// checkHeader refuses entries that no runtime unpacks, or that runtimes unpack differently.
+// checkHeader refuses an entry that no runtime unpacks, or that runtimes unpack differently.
 func checkHeader(h *tar.Header) error {
 	name := path.Clean("/" + h.Name)
 	if n := max(len(name), len(h.Linkname)); n > maxName {
@@ -222,11 +222,11 @@ func checkRecords(h *tar.Header, name string) error {
 	return nil
 }
 
-// globalRecords are the names of records that change the files that an archive unpacks to.
+// globalRecords are the keys of global records that change how an archive is unpacked.
 var globalRecords = []string{"path", "linkpath", "size", "hdrcharset", "SCHILY.realsize", "SCHILY.filetype"}
 
 // attributeOf returns the name of the extended attribute that a record sets. Runtimes read the
-// records that the program star defined. libarchive writes other records, with the attribute name
+// record format of the program star. libarchive also writes its own format, with the attribute name
 // encoded as in URLs.
 func attributeOf(record string) (string, bool) {
 	if name, ok := strings.CutPrefix(record, "SCHILY.xattr."); ok {
@@ -253,7 +253,8 @@ func isOverlay(attribute, value string) bool {
 	case strings.HasPrefix(name, "overlay.") || strings.HasPrefix(name, "fuseoverlayfs."):
 		return true
 	}
-	// The value is uid:gid:mode, optionally followed by the type of the file.
+	// fuse-overlayfs uses the value uid:gid:mode, optionally followed by the type of the file. The
+	// type can turn a file into a link.
 	return name == "containers.override_stat" && strings.Count(value, ":") > 2
 }
 
@@ -273,8 +274,9 @@ func kindOf(typeflag byte) stereoscope.Type {
 	return stereoscope.TypeFromTarType(typeflag)
 }
 
-// weightOf estimates the memory of an entry, in bytes. It counts the entry in the listing, and in
-// the tree each element of its path that is not also in the path of the previous entry.
+// weightOf estimates the memory of an entry, in bytes. It counts the entry in the listing, and the
+// nodes in the file tree: one for each path element that is not also in before, the path of the
+// previous entry.
 func weightOf(m stereoscope.Metadata, before string) int64 {
 	p, common := m.Path, 0
 	for common < min(len(p), len(before)) && p[common] == before[common] {
@@ -302,11 +304,12 @@ func isSparse(h *tar.Header) bool {
 // sparse file is read into memory, and a few bytes of an archive can represent a file of any size.
 const maxSparse = 128 << 20
 
-// errSparse is the error for a sparse file beyond maxSparse. Catalogers report it as an unknown.
-// Its text must not contain the text of an error of this machine, which would be fatal.
+// errSparse is the error for a sparse file larger than maxSparse. Catalogers report such a file as
+// an unknown. The error text must not contain the text of a machine fault, which would be fatal.
 var errSparse = errors.New("the sparse file exceeds the size limit")
 
-// open opens the content of a file. If opening fails, the cataloger lists the file as an unknown.
+// open opens the content of a file in the archive. If opening fails, the cataloger lists the file
+// as an unknown.
 func (e entry) open(archive io.ReaderAt) (io.ReadCloser, error) {
 	if !e.sparse {
 		return section{io.NewSectionReader(archive, e.at, e.size)}, nil
@@ -325,13 +328,13 @@ func (e entry) open(archive io.ReaderAt) (io.ReadCloser, error) {
 	return section{io.NewSectionReader(bytes.NewReader(content), 0, e.size)}, nil
 }
 
-// sniffed is the number of bytes that are read to detect the type of a file, as in syft.
+// sniffed is the number of bytes that are read to detect the media type of a file, as in syft.
 const sniffed = 3072
 
 // metadataOf returns the metadata of a file as syft's own index has it. It omits the tar header,
 // which is large and not used.
 func metadataOf(h *tar.Header, head []byte) stereoscope.Metadata {
-	h.Mode &= 0o7777 // the other bits repeat or contradict the type of the entry
+	h.Mode &= 0o7777 // The other bits repeat or contradict the type of the entry.
 	info := h.FileInfo()
 	m := stereoscope.Metadata{
 		FileInfo: stereoscope.ManualInfo{NameValue: info.Name(), SizeValue: info.Size(), ModeValue: info.Mode(), ModTimeValue: info.ModTime()},
@@ -348,13 +351,13 @@ func metadataOf(h *tar.Header, head []byte) stereoscope.Metadata {
 // block is the block size of an archive, in bytes.
 const block = 512
 
-// archiveReader reads an archive from start to end. It skips content that is not needed. It also
-// prefetches some bytes, because a small file follows most headers.
+// archiveReader reads a tar archive sequentially. It skips content that is not needed. It also
+// reads some bytes ahead, because a small file follows most headers.
 type archiveReader struct {
 	r          io.ReaderAt
 	off        int64
 	prefetched [8 << 10]byte
-	from, to   int64 // the range of the archive in prefetched
+	from, to   int64 // the range of archive offsets that the buffer prefetched holds
 	header     int64 // position of the first block that was read after header was set to -1
 }
 

@@ -39,7 +39,7 @@ func TestTruncatedArchiveIsAnError(t *testing.T) {
 		archive := buf.Bytes()[:cut]
 		want := 0
 		var wantErr error
-		for r := tar.NewReader(io.MultiReader(bytes.NewReader(archive))); ; want++ { // this reader cannot seek, so it cannot skip
+		for r := tar.NewReader(io.MultiReader(bytes.NewReader(archive))); ; want++ { // reads the whole archive, because this reader cannot seek
 			if _, wantErr = r.Next(); wantErr != nil {
 				break
 			}
@@ -68,7 +68,7 @@ func sparse(t *testing.T, name, content string, from, to, size int) []byte {
 	records := ""
 	for _, r := range []string{"major=1", "minor=0", "name=" + name, fmt.Sprint("realsize=", size)} {
 		r = " GNU.sparse." + r + "\n"
-		n := len(r) + 2 // the record includes its own length, which has two digits
+		n := len(r) + 2 // A record begins with its own length, which has two digits here.
 		records += fmt.Sprint(n) + r
 	}
 	var buf bytes.Buffer
@@ -92,7 +92,7 @@ func sparse(t *testing.T, name, content string, from, to, size int) []byte {
 	return buf.Bytes()
 }
 
-// retype sets the type of a header to a type that Go's tar package does not write.
+// retype sets the type of a header to one that Go's tar package does not write.
 func retype(header []byte, typ byte) {
 	header[156] = typ
 	copy(header[148:156], "        ")
@@ -135,8 +135,8 @@ func TestSparseFileIsReadAsItIsUnpacked(t *testing.T) {
 	}
 }
 
-// TestNamesAreLimited checks that the names in the layers of an image have a memory limit. They are
-// listed in memory, but take little space in a compressed archive.
+// TestNamesAreLimited checks that a memory limit applies to the names in the layers of an image.
+// Names are listed in memory, but take little space in a compressed archive.
 func TestNamesAreLimited(t *testing.T) {
 	raw := archiveOf(t, 0, []member{{name: "a"}, {name: "b/c/d"}, {name: "e"}})
 	a := New()
@@ -164,7 +164,8 @@ func TestNamesAreLimited(t *testing.T) {
 	if a.weight != 0 || len(a.listed) != 0 {
 		t.Errorf("weight %d, %d layers of an archive that was cut", a.weight, len(a.listed))
 	}
-	// An image may contain a layer several times, although the layer is listed only once.
+	// An image may contain a layer several times, although the layer is listed only once. The limit
+	// counts it each time.
 	b, img, digest := fetched(t, layered(t, empty.Image, raw, raw, raw), true)
 	for id, l := range b.listed {
 		l.weight = maxWeight / 3
@@ -184,8 +185,8 @@ func TestNamesAreLimited(t *testing.T) {
 	}
 }
 
-// TestOldSparseFileIsAFile checks that an old sparse entry is listed as a file, because some
-// runtimes unpack these entries as files.
+// TestOldSparseFileIsAFile checks that an entry in the old GNU sparse format is listed as a file,
+// because some runtimes unpack these entries as files.
 func TestOldSparseFileIsAFile(t *testing.T) {
 	if m := metadataOf(&tar.Header{Name: "a", Typeflag: tar.TypeGNUSparse}, nil); m.Type != file.TypeRegular {
 		t.Errorf("an old sparse file is a %s", m.Type)

@@ -25,7 +25,7 @@ import (
 )
 
 // Filesystem is the merged image of one platform. It equals the image that stereoscope builds from
-// the same layers, with three differences. The layers were listed while they were decompressed, the
+// the same layers, with three differences. Its layers were listed while they were decompressed, the
 // trees of single layers are not kept, and nothing is written to disk.
 type Filesystem struct {
 	*image.Image
@@ -42,7 +42,7 @@ func (f *Filesystem) Close() error {
 }
 
 // Stack merges the layers of an image. The image must come from the store, and its layers must have
-// been fetched. The caller must close the result.
+// been fetched. The caller must close the returned Filesystem.
 func (a *Archives) Stack(ctx context.Context, img v1.Image, digest v1.Hash) (_ *Filesystem, err error) {
 	metadata, err := metadataOfImage(img, digest)
 	if err != nil {
@@ -145,14 +145,14 @@ func metadataOfImage(img v1.Image, digest v1.Hash) (image.Metadata, error) {
 }
 
 // remove applies the layer's whiteouts to the lower layers before the layer's own entries are
-// added. Merge would apply the whiteouts in the order of names, and would also remove entries of
-// this layer with earlier names. remove leaves opaque whiteouts to Merge.
+// added. stereoscope's Merge would apply the whiteouts in the order of names, and would also remove
+// entries of this layer with earlier names. remove leaves opaque whiteouts to Merge.
 //
-// A whiteout is ignored in two cases. In the first, the folder of the whiteout is behind a link: an
-// overlay file system hides the link and does not follow it. In the second, the layer has a folder
-// with the name that the whiteout hides: some runtimes put the folder over the whiteout, and the
-// lower files are visible again. In both cases some runtimes show the lower files, so they are
-// cataloged.
+// remove ignores a whiteout in two cases. In the first, the folder of the whiteout is behind a
+// link: an overlay file system hides the link and does not follow it. In the second, the layer has
+// a folder with the name that the whiteout hides: some runtimes put the folder over the whiteout,
+// and the lower files are visible again. In both cases some runtimes show the lower files, so they
+// are cataloged.
 func remove(below, layer *filetree.FileTree, whiteouts []string) error {
 	for _, p := range whiteouts {
 		folder, base := path.Split(p)
@@ -193,11 +193,11 @@ func withoutWhiteouts(tree *filetree.FileTree) error {
 	return nil
 }
 
-// section is the content of one file. Closing it does nothing, because the file of the layer is
-// closed separately.
+// section is the content of one file in a layer. Close does nothing, because the file of the layer
+// is closed separately.
 type section struct{ *io.SectionReader }
 
-// Close does nothing.
+// Close does nothing and returns nil.
 func (section) Close() error { return nil }
 
 // refuse returns the error for a layer that imagegate does not evaluate because of the way it is

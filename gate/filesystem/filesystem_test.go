@@ -28,20 +28,20 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// member is a member of an archive. If typ is zero, the member is a folder if its name ends with
-// "/", and a file otherwise.
+// member is an entry of a test archive. If typ is zero, the member is a folder if its name ends
+// with "/", and a file otherwise.
 type member struct {
 	name, content, link string
 	typ                 byte
 	mode                int64
-	implied             bool // a folder without an entry, see completed
+	implied             bool // a folder that the archive has no entry for, see completed
 	pax                 map[string]string
-	major, minor        int64 // of a device; 1/3 if both are 0
+	major, minor        int64 // numbers of a device; 1/3 if both are 0
 }
 
-// TestFileSystemEqualsStereoscopes checks that our file tree equals stereoscope's for many
-// combinations of layers. If an archive has no entry for a folder, stereoscope gets a copy of the
-// archive with such an entry.
+// TestFileSystemEqualsStereoscopes checks that the gate's file tree equals stereoscope's for many
+// combinations of layers. stereoscope reads a copy of each archive. In the copy, every folder has
+// an entry.
 func TestFileSystemEqualsStereoscopes(t *testing.T) {
 	program := "\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 9) + "\x02\x00\x3e\x00" + strings.Repeat("\x00", 4000)
 	for name, archives := range map[string][][]member{
@@ -103,7 +103,8 @@ func TestFileSystemEqualsStereoscopes(t *testing.T) {
 					// In these cases, stereoscope's result differs from the files that runtimes
 					// unpack: a repeated name after a hard link to it or as another link; a path
 					// behind a link; a whiteout of a repeated name or behind a link; and a hard
-					// link to a lower layer. The test skips them, and the tests below cover them.
+					// link to a lower layer. This test skips these cases. The tests below cover
+					// them.
 					p := path.Clean("/" + m.name)
 					folder, base := path.Split(p)
 					bare := folder + strings.TrimPrefix(base, whiteout)
@@ -176,8 +177,8 @@ func stereoscopes(t *testing.T, src v1.Image) (*image.Image, error) {
 	return out, nil
 }
 
-// completed adds an entry for every folder that has none, at the position where runtimes create the
-// folder.
+// completed adds an entry for every folder that has no entry, at the position where runtimes create
+// the folder.
 func completed(t *testing.T, archives [][]member) [][]member {
 	t.Helper()
 	out := make([][]member, 0, len(archives))
@@ -324,8 +325,8 @@ func fetched(t *testing.T, src v1.Image, early bool) (*Archives, v1.Image, v1.Ha
 	return a, img, d.Digest
 }
 
-// described returns a description of an image: each path with its type, layer and content, and the
-// searches that find it.
+// described returns each path of an image with its type, layer and content, and the searches that
+// find the path.
 func described(t *testing.T, img *image.Image) []string {
 	t.Helper()
 	out := []string{fmt.Sprintf("%+v", img.Metadata)}

@@ -7,7 +7,7 @@ import (
 	"github.com/anchore/stereoscope/pkg/image"
 )
 
-// indexed is a file with the data that the file catalog stores.
+// indexed is a file with the properties that the file catalog stores.
 type indexed struct {
 	ref      file.Reference
 	metadata file.Metadata
@@ -18,7 +18,7 @@ type indexed struct {
 type indexer struct {
 	next []indexed
 	work chan []indexed
-	done sync.WaitGroup // counts the batches that are not in the catalog yet
+	done sync.WaitGroup // counts the batches that are not in the file catalog yet
 	end  chan struct{}  // closed when the goroutine has ended
 }
 

@@ -19,18 +19,18 @@ import (
 // as runtimes unpack them.
 type layerTree struct {
 	below   *filetree.FileTree // the merged lower layers
-	tree    *filetree.FileTree // the entries of this layer
+	tree    *filetree.FileTree // the tree of this layer's entries
 	catalog *image.FileCatalog
 	behind  *indexer
 
-	// openers has the content of the files by file ID, not by path. A second entry with the same
-	// name is a new file, but an earlier hard link still refers to the first one.
+	// openers open the content of files by file ID, not by path. A second entry with the same name
+	// is a new file, but an earlier hard link still refers to the first one.
 	openers   map[file.ID]file.Opener
 	links     symlinks
-	folders   map[string]bool // folders that have an entry, in this layer or below
-	whiteouts []string        // paths of the whiteouts in the tree
-	gone      map[string]bool // lower paths that a whiteout has removed so far
-	emptied   map[string]bool // lower folders that an opaque whiteout has emptied so far
+	folders   map[string]bool // the folders that have an entry, in this layer or a lower one
+	whiteouts []string        // the paths of the whiteouts in this layer
+	gone      map[string]bool // the paths in lower layers that whiteouts of this layer have removed so far
+	emptied   map[string]bool // the folders of lower layers that opaque whiteouts of this layer have emptied so far
 }
 
 // addLayer adds a layer's entries to the catalog of all files. It returns the tree of the layer's
@@ -50,13 +50,13 @@ func addLayer(below *filetree.FileTree, catalog *image.FileCatalog, layer *image
 	return t.tree, t.whiteouts, nil
 }
 
-// add adds one entry.
+// add adds one entry of the layer, in the order of the archive.
 func (t *layerTree) add(m file.Metadata, open file.Opener) (err error) {
 	if m.Path, err = t.links.place(m.Path); err != nil {
 		return err
 	}
 	if m.Path == "/"+opaque || m.Path == "/" && m.Type != file.TypeDirectory {
-		return nil // runtimes skip this entry: nothing can be hidden at the root
+		return nil // Runtimes skip this entry, because a whiteout at the root hides nothing.
 	}
 	if err := t.links.add(m); err != nil {
 		return err
@@ -109,7 +109,7 @@ func (t *layerTree) addFolders(p string, isWhiteout bool) (ok bool, err error) {
 		return ok, err
 	}
 	if here := nodeAt(t.tree, file.Path(dir)); here != nil && here.Reference != nil {
-		return true, nil // if it is not a folder, adding the entry fails
+		return true, nil // If the parent is not a folder, adding the entry fails later.
 	}
 	switch there := nodeAt(t.below, file.Path(dir)); {
 	case there == nil || t.isGone(dir):
@@ -135,7 +135,7 @@ func impliedFolder(dir string) file.Metadata {
 
 func noContent() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(nil)), nil }
 
-// hide records a whiteout.
+// hide records a whiteout and the paths of lower layers that it removes.
 func (t *layerTree) hide(p, folder, base string) error {
 	if base == opaque {
 		t.emptied[path.Clean(folder)] = true
@@ -195,12 +195,12 @@ func (t *layerTree) resolve(m file.Metadata, open file.Opener) (file.Metadata, f
 		ModeValue: m.Mode()&^fs.ModeType | target.Mode()&fs.ModeType,
 	}
 	m.MIMEType, m.Type, m.LinkDestination = target.MIMEType, target.Type, target.LinkDestination
-	return m, opened, t.links.add(m) // a hard link to a symbolic link is a symbolic link
+	return m, opened, t.links.add(m) // A hard link to a symbolic link is itself a symbolic link.
 }
 
 // at returns the current node at a path, or nil. It does not follow links. It also returns a file
 // that a whiteout removed. This is harmless, because a runtime that unpacks into one folder cannot
-// create the hard link then.
+// create the hard link in that case.
 func (t *layerTree) at(p string) *filenode.FileNode {
 	if n := nodeAt(t.tree, file.Path(p)); n != nil && n.Reference != nil {
 		return n
@@ -223,7 +223,8 @@ func (t *layerTree) linkAt(p string) (string, bool) {
 }
 
 // target returns the path of the file that a hard link refers to. Some runtimes resolve the name as
-// the kernel does, others clean the name first. If the results differ, the layer is refused.
+// the kernel does, others first remove "." and ".." elements from the name. If the results differ,
+// target refuses the layer.
 func (t *layerTree) target(m file.Metadata) (string, error) {
 	short := path.Clean("/" + m.LinkDestination)
 	to, err := walk(m.LinkDestination, t.linkAt)
@@ -284,9 +285,9 @@ func (s symlinks) place(p string) (string, error) {
 	return walk(p, func(at string) (string, bool) { to, ok := s[at]; return to, ok })
 }
 
-// walk resolves a path as the kernel does, with the links that linkAt returns. After a link, ".."
-// is relative to the target of the link, not to its location. The last element of the path is not
-// resolved.
+// walk resolves path p as the kernel does. linkAt returns the target of the link at a path. After a
+// link, ".." is relative to the target of the link, not to its location. The last element of the
+// path is not resolved.
 func walk(p string, linkAt func(string) (string, bool)) (string, error) {
 	hops, at := 0, "/"
 	folder, base := path.Split(p)

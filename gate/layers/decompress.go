@@ -18,9 +18,9 @@ import (
 // and equals the default limit of the zstd command.
 const maxWindow = 128 << 20
 
-// decompress reads r to its end and writes the decompressed content to w. It detects the
-// compression from the content, as container runtimes do, not from the media type. The caller
-// verifies the diffID. Data after the compressed content is an error.
+// decompress reads r to its end and writes the decompressed content to w. Like container runtimes,
+// it detects the compression from the first bytes, not from the media type. The caller verifies the
+// diffID. Data after the compressed content is an error.
 func (s *Store) decompress(digest v1.Hash, r io.Reader, w io.Writer) error {
 	src := &transfer{r: r}
 	corrupt := func(err error) error {

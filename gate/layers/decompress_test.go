@@ -16,8 +16,8 @@ import (
 
 func TestWhatFollowsTheArchiveIsNotAccepted(t *testing.T) {
 	plain := content(t, 10_000)
-	// The header of this gzip member ends inside its file name. Package gzip treats such a member
-	// as the end of the stream.
+	// The header of this gzip member is truncated inside its file name. Package gzip treats such a
+	// member as the end of the stream.
 	cutHeader := []byte{0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 0xff, 'n', 'a'}
 	for what, stored := range map[string][]byte{
 		"gzip, text":                     append(gz(t, plain), "more"...),
@@ -46,7 +46,7 @@ func TestStreamCutShortIsNotAccepted(t *testing.T) {
 	for format, stored := range map[string][]byte{"gzip": gz(t, plain), "zstd": zst(t, plain)} {
 		for _, n := range []int{1, 2, 3, 4, 5, 9, 10, 11, len(stored) / 2, len(stored) - 8, len(stored) - 4, len(stored) - 1} {
 			// The digest matches the truncated blob, so only the decompressor can detect the
-			// truncation. The diffID matches the complete content.
+			// truncation. The diffID is the one of the complete content.
 			if _, err := fetch(t, newStore(t), honest(stored[:n], plain)); !isCorrupt(err) {
 				t.Errorf("%s, %d of %d bytes: got %v", format, n, len(stored), err)
 			}
@@ -65,7 +65,7 @@ func TestZstdFramesThatAreSkippedAreRead(t *testing.T) {
 
 func TestZstdWindowDoesNotExhaustMemory(t *testing.T) {
 	plain := make([]byte, 1024)
-	// The only block of the frame, with raw content: RFC 8878, 3.1.1.2.
+	// block is the only block of a zstd frame, with raw content: RFC 8878, 3.1.1.2.
 	block := append(binary.LittleEndian.AppendUint32(nil, uint32(len(plain))<<3|1)[:3], plain...)
 	window := func(log byte) []byte { // a window of 2^log bytes: RFC 8878, 3.1.1.1.2
 		return append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, (log - 10) << 3}, block...)

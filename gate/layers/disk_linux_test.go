@@ -76,7 +76,7 @@ func TestFolderThatCannotBeRemovedKeepsItsLock(t *testing.T) {
 // https://man7.org/linux/man-pages/man2/capset.2.html
 func dropCapabilities(t *testing.T) {
 	t.Helper()
-	runtime.LockOSThread() // never unlocked: the thread ends with the test
+	runtime.LockOSThread() // the thread is never unlocked, so that it ends with the test
 	header := struct {
 		version uint32
 		pid     int32

@@ -8,7 +8,7 @@ import (
 
 // CorruptError means that content is invalid or does not match its digest, size or diffID.
 type CorruptError struct {
-	Digest v1.Hash // of the blob or manifest
+	Digest v1.Hash // digest of the blob or manifest
 	Reason string
 }
 

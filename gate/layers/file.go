@@ -13,7 +13,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// ErrTooLarge means that a limit of Options was exceeded.
+// ErrTooLarge means that an image exceeds a size limit in Options.
 var ErrTooLarge error = limitError{}
 
 type limitError struct{}
@@ -23,20 +23,20 @@ func (limitError) Error() string { return "too large" }
 // NotRegistry marks the error as one that was not caused by a registry.
 func (limitError) NotRegistry() {}
 
-// file is a file of the store. It has a temporary name until keep is called. It computes its
-// digest, remembers its first bytes, and counts towards MaxTotal of the store.
+// file is a file of the store. It has a temporary name until keep is called. It hashes the written
+// bytes, keeps the first ones, and counts them towards MaxTotal of the store.
 type file struct {
 	store   *Store
 	f       *os.File
 	target  string
 	hash    hash.Hash
-	head    []byte // at most one tar block
+	head    []byte // the first bytes of the file, at most one tar block
 	written int64
 	kept    bool
-	// selfVerified means that the source verifies its own bytes. They are then not hashed here.
+	// true if the reader verifies its own bytes, so they are not hashed here
 	selfVerified bool
 
-	follower *follower // nil means none
+	follower *follower // the running Index that reads this file; nil means none
 }
 
 func (s *Store) create(target string) (*file, error) {
@@ -55,7 +55,7 @@ func (f *file) Write(p []byte) (int, error) {
 	}
 	f.written += int64(len(p))
 	if !f.selfVerified {
-		f.hash.Write(p) // never fails
+		f.hash.Write(p) // hash.Hash.Write never fails
 	}
 	if room := tarBlock - len(f.head); room > 0 {
 		f.head = append(f.head, p[:min(room, len(p))]...)
@@ -67,13 +67,13 @@ func (f *file) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// digest returns the digest of the written bytes. If the bytes were not hashed during writing
-// because the source verifies them, digest reads the file.
+// digest returns the digest of the written bytes. If the bytes were not hashed during writing,
+// because a self-verifying reader provided them, digest reads the file.
 func (f *file) digest() v1.Hash {
 	if f.selfVerified {
 		f.hash.Reset()
 		if _, err := io.Copy(f.hash, io.NewSectionReader(f.f, 0, f.written)); err != nil {
-			return v1.Hash{} // equals no digest
+			return v1.Hash{} // the zero hash equals no digest
 		}
 	}
 	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(f.hash.Sum(nil))}
@@ -98,7 +98,7 @@ func (f *file) empty() error {
 }
 
 // keep closes the file, makes it read-only and gives it its final name. If a file with the final
-// name exists, it has the same content, and keep only closes this copy.
+// name exists, it has the same content, and keep only closes this file.
 func (f *file) keep() error {
 	if _, err := os.Lstat(f.target); err == nil {
 		return f.f.Close()

@@ -18,10 +18,10 @@ import (
 // an error.
 type Index func(diffID v1.Hash, archive io.ReaderAt)
 
-// errGivenUp is the error that an Index gets when it reads a file that the store discards.
+// errGivenUp is the read error of an Index whose file the store discards.
 var errGivenUp = errors.New("the layer is corrupt or will be decompressed again")
 
-// follower is a running Index and the file that it reads.
+// follower is a running Index and the file that the Index reads.
 type follower struct {
 	growing growing
 	done    chan struct{}
@@ -73,7 +73,7 @@ type growing struct {
 
 	mu   sync.Mutex
 	more sync.Cond
-	size int64 // bytes written so far
+	size int64 // number of bytes written so far
 	err  error // returned after the last byte; nil while the file still grows
 }
 

@@ -26,7 +26,7 @@ func (r *reading) index(_ v1.Hash, archive io.ReaderAt) {
 	r.reads, r.errs = append(r.reads, b), append(r.errs, err)
 }
 
-// fetchIndexed fetches a layer as fetch does, with an Index.
+// fetchIndexed is like fetch, but also runs an Index on the layer.
 func fetchIndexed(t *testing.T, s *Store, src *upstream, index Index) error {
 	t.Helper()
 	l, err := s.layer(v1.Descriptor{MediaType: types.OCILayer, Digest: src.digest, Size: src.size}, src.diffID, src.open)

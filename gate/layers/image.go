@@ -15,23 +15,23 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// Limits of the config and of the number of layers of an image.
+// Size limits of an image.
 const (
-	MaxConfig = 8 << 20 // bytes
+	MaxConfig = 8 << 20 // maximum size of a config, in bytes
 	MaxLayers = 1024
 )
 
 // Image checks the manifest and the config of src. It returns an image with the same manifest and
-// config bytes, whose layers the store serves. All content is verified against the digest of the
-// descriptor d. Image reads no layers; see [Store.Fetch].
+// config bytes, whose layers the store serves. The manifest is verified against the descriptor d,
+// and the config against the manifest. Image reads no layers; see [Store.Fetch].
 //
 // A *CorruptError means that content does not match its digest, size or diffID. A *RefusedError
-// means that imagegate does not promote this kind of image. Errors of the source are wrapped.
+// means that imagegate does not promote this kind of image. Errors of src are wrapped.
 func (s *Store) Image(ctx context.Context, d v1.Descriptor, src v1.Image) (v1.Image, error) {
 	if mt, err := src.MediaType(); err != nil {
 		return nil, fmt.Errorf("reading manifest %s: %w", d.Digest, err)
 	} else if mt != d.MediaType {
-		return nil, refuse("the media type of manifest %s is %q in the index but %q in the response", d.Digest, d.MediaType, mt)
+		return nil, refuse("the media type of manifest %s is %q in the index but %q in the response of the registry", d.Digest, d.MediaType, mt)
 	}
 	raw, err := src.RawManifest()
 	if err != nil {
@@ -58,7 +58,7 @@ func (s *Store) Image(ctx context.Context, d v1.Descriptor, src v1.Image) (v1.Im
 		return nil, fmt.Errorf("listing the layers of %s: %w", d.Digest, err)
 	}
 	if len(sources) != len(m.Layers) {
-		return nil, refuse("the manifest of %s lists %d layers, but the source has %d", d.Digest, len(m.Layers), len(sources))
+		return nil, refuse("the manifest of %s lists %d layers, but the registry or archive provides %d", d.Digest, len(m.Layers), len(sources))
 	}
 	for i, l := range m.Layers {
 		source := sources[i]
@@ -95,10 +95,10 @@ func checkManifest(d v1.Descriptor, raw []byte) (*v1.Manifest, error) {
 		return nil, err
 	}
 	if digest != d.Digest {
-		return nil, &CorruptError{d.Digest, fmt.Sprintf("the manifest has digest %s", digest)}
+		return nil, &CorruptError{d.Digest, fmt.Sprintf("the content of the manifest has the different digest %s", digest)}
 	}
 	if d.Size != 0 && d.Size != size {
-		return nil, &CorruptError{d.Digest, fmt.Sprintf("the manifest has %d bytes, but its descriptor states %d", size, d.Size)}
+		return nil, &CorruptError{d.Digest, fmt.Sprintf("the manifest has %d bytes, but its descriptor lists %d", size, d.Size)}
 	}
 	var m struct {
 		v1.Manifest
@@ -117,8 +117,8 @@ func checkManifest(d v1.Descriptor, raw []byte) (*v1.Manifest, error) {
 	case m.Manifests != nil:
 		return nil, refuse("image manifest %s has the field manifests, which only an index may have", d.Digest)
 	case m.Subject != nil:
-		// Pushing this manifest would attach it to the other image. On a registry without a
-		// referrers API, pushing it would also change a tag of that image.
+		// Pushing a referrer attaches it to its subject, another image. On a registry without a
+		// referrers API, pushing it would also change the referrers fallback tag of that image.
 		return nil, refuse("manifest %s is a referrer of %s, not an image", d.Digest, m.Subject.Digest)
 	}
 	if !m.Config.MediaType.IsConfig() && (!legacyConfigs[m.Config.MediaType] || m.ArtifactType != "") {
@@ -131,10 +131,10 @@ func checkManifest(d v1.Descriptor, raw []byte) (*v1.Manifest, error) {
 		return nil, refuse("config %s of %s has URLs outside the registry", m.Config.Digest, d.Digest)
 	}
 	for _, l := range m.Layers {
-		// A foreign layer was not pushed by the builder of the image, and would not be copied to
-		// the approved registry.
+		// A foreign layer is stored outside the registry. The builder of the image did not push it,
+		// and it would not be copied to the approved registry.
 		if len(l.URLs) > 0 || !l.MediaType.IsDistributable() {
-			return nil, refuse("layer %s of %s is foreign: runtimes fetch it from outside the registry", l.Digest, d.Digest)
+			return nil, refuse("layer %s of %s is a foreign layer: runtimes download it from outside the registry", l.Digest, d.Digest)
 		}
 		if _, ok := known[l.MediaType]; !ok {
 			return nil, refuse("layer %s of %s cannot be cataloged: unsupported media type %q", l.Digest, d.Digest, l.MediaType)
@@ -164,8 +164,8 @@ func checkConfig(m *v1.Manifest, raw []byte) (*v1.ConfigFile, error) {
 	if err := decode(raw, configShape, &config); err != nil {
 		return nil, refuse("parsing config %s: %v", m.Config.Digest, err)
 	}
-	// These media types are also used for other documents. So the content must be the config of an
-	// image.
+	// These media types are also used for other documents, so rootfs.type must show that the
+	// content is the config of an image.
 	if !m.Config.MediaType.IsConfig() && config.RootFS.Type != "layers" {
 		return nil, refuse("config %s with media type %q is not the config of an image: its rootfs has type %q, not \"layers\"",
 			m.Config.Digest, m.Config.MediaType, config.RootFS.Type)
@@ -185,7 +185,7 @@ type image struct {
 	layers     []*Layer
 }
 
-var errNoSuchLayer = errors.New("the image has no such layer")
+var errNoSuchLayer = errors.New("the image does not have this layer")
 
 func (i *image) MediaType() (types.MediaType, error) { return i.descriptor.MediaType, nil }
 func (i *image) Digest() (v1.Hash, error)            { return i.descriptor.Digest, nil }

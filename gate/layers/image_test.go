@@ -36,8 +36,9 @@ import (
 // served is an in-process registry. Tests can replace its responses for blobs.
 type served struct {
 	repo  name.Repository
-	blobs atomic.Int64 // GETs of blobs
-	// spoil may respond to a GET of a blob instead of the registry. It returns true if it did.
+	blobs atomic.Int64 // number of GET requests for blobs
+	// spoil may respond to a GET of a blob instead of the registry. It returns true if it has
+	// responded.
 	spoil atomic.Pointer[func(http.ResponseWriter, *http.Request) bool]
 }
 
@@ -197,7 +198,7 @@ func TestLyingRegistryIsDetected(t *testing.T) {
 	spoilt := func(change func([]byte) []byte) func(http.ResponseWriter, *http.Request, []byte) {
 		return func(w http.ResponseWriter, _ *http.Request, b []byte) {
 			w.WriteHeader(http.StatusOK)
-			w.(http.Flusher).Flush() // sends no Content-Length
+			w.(http.Flusher).Flush() // flushing before the body omits the Content-Length header
 			_, _ = w.Write(change(bytes.Clone(b)))
 		}
 	}
@@ -258,8 +259,7 @@ func TestLyingRegistryIsDetected(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 			checkNoPartials(t, s)
-			// Fetch does not remember the failure: it succeeds when the registry responds
-			// correctly.
+			// Fetch does not cache the failure: it succeeds when the registry responds correctly.
 			reg.spoil.Store(nil)
 			if err := s.Fetch(t.Context(), img); err != nil {
 				t.Errorf("after the registry has recovered: %v", err)
@@ -575,7 +575,7 @@ func FuzzDecodedManifestIsUnambiguous(f *testing.F) {
 		// A parser that requires the exact spelling of keys must find the same layers.
 		var exact map[string]json.RawMessage
 		if err := json.Unmarshal(raw, &exact); err != nil {
-			return // null, or not an object
+			return // not a JSON object
 		}
 		var ls []map[string]json.RawMessage
 		if b, ok := exact["layers"]; ok {

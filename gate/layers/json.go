@@ -10,8 +10,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// shape lists the known keys of a JSON object, each with the shape of its value. In an object with
-// a nil shape, every key is allowed, but only once.
+// shape lists the known keys of a JSON object, each with the shape of its value. An object with a
+// nil shape may have any key, but each key only once.
 type shape map[string]shape
 
 var (
@@ -43,7 +43,8 @@ func DecodeStatement(raw []byte, into any) error { return decode(raw, statementS
 
 // decode parses a document and refuses it if two parsers could read it differently. encoding/json
 // uses the last of repeated keys and ignores letter case. Other parsers use the first key, or
-// require the exact spelling. They would find layers that were not scanned.
+// require the exact spelling. A container runtime could then find other layers than the scanned
+// ones.
 func decode(raw []byte, known shape, into any) error {
 	if err := json.Unmarshal(raw, into); err != nil {
 		return err
@@ -64,7 +65,7 @@ func unambiguous(dec *json.Decoder, known shape) error {
 	}
 	seen := map[string]bool{}
 	for dec.More() {
-		inner := known // the elements of an array have the same shape
+		inner := known // all elements of an array have the shape of the array
 		if open == '{' {
 			token, err := dec.Token()
 			if err != nil {

@@ -47,7 +47,7 @@ func (l *Layer) Size() (int64, error) { return l.descriptor.Size, nil }
 // MediaType returns the media type in the manifest.
 func (l *Layer) MediaType() (types.MediaType, error) { return l.descriptor.MediaType, nil }
 
-// Fetch reads the layer if it is not in the store yet; see [Store.Fetch].
+// Fetch reads the layer if the store does not have it yet; see [Store.Fetch].
 func (l *Layer) Fetch(ctx context.Context) error { return l.store.fetch(ctx, l, nil) }
 
 // Compressed opens the stored bytes.
@@ -105,7 +105,8 @@ func (s *Store) once(ctx context.Context, key string, read func() error) error {
 			s.kept[key] = struct{}{}
 			return nil, nil
 		})
-		// If the read was canceled with its caller, another waiting caller reads again.
+		// If the read ended because the context of another caller was canceled, this caller reads
+		// again.
 		cancelled := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 		if led || !cancelled || ctx.Err() != nil {
 			return err
@@ -147,7 +148,7 @@ func checkAlgorithm(h v1.Hash) error {
 // Fetch reads every layer of the images that is not in the store yet. It reads each distinct layer
 // once. The images must come from Image or FromTarball. The first error cancels the other reads.
 // The error is a *CorruptError if content does not match its manifest, an error that wraps
-// [ErrTooLarge], an error of the source, or the error of the context.
+// [ErrTooLarge], a read error of the registry or archive, or the error of the context.
 func (s *Store) Fetch(ctx context.Context, images ...v1.Image) error {
 	var all []*Layer
 	seen := map[v1.Hash]bool{}
@@ -187,7 +188,7 @@ func (s *Store) fetch(ctx context.Context, l *Layer, index Index) error {
 	return nil
 }
 
-// Decompressed is a decompressed layer with random access.
+// Decompressed is an open decompressed layer that can be read at any offset.
 type Decompressed interface {
 	io.ReaderAt
 	io.Closer
@@ -262,7 +263,7 @@ func (s *Store) Blob(ctx context.Context, d v1.Descriptor, open Open) (Blob, err
 	if err != nil {
 		return Blob{}, fmt.Errorf("blob %s: %w", d.Digest, err)
 	}
-	if info.Size() != d.Size { // the blob was already stored, for a descriptor with another size
+	if info.Size() != d.Size { // The blob was already stored, but its descriptor lists another size.
 		return Blob{}, &CorruptError{d.Digest, fmt.Sprintf("the blob has %d bytes, but the manifest lists %d", info.Size(), d.Size)}
 	}
 	return Blob{s, d}, nil

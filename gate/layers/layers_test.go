@@ -251,14 +251,14 @@ func TestBombDoesNotFillTheDisk(t *testing.T) {
 	}
 }
 
-// TestSourceThatNeverOpensIsLeft checks that a canceled fetch returns even if the source is still
-// opening. Some sources do not support cancellation.
+// TestSourceThatNeverOpensIsLeft checks that a canceled fetch returns even if the function that
+// opens the layer has not returned. Some open functions do not support cancellation.
 func TestSourceThatNeverOpensIsLeft(t *testing.T) {
 	src := honest(gz(t, content(t, 1000)), content(t, 1000))
 	ctx, cancel := context.WithCancel(t.Context())
 	late, closed := make(chan struct{}), make(chan struct{})
 	src.openFunc = func(context.Context) (io.ReadCloser, error) {
-		cancel() // the failure of another layer also cancels the context
+		cancel() // A failure of another layer cancels the context in the same way.
 		<-late
 		return closer{bytes.NewReader(src.stored), closed}, nil
 	}
@@ -371,7 +371,7 @@ func TestFoldersOfKilledRunsAreRemoved(t *testing.T) {
 		if _, err := New(Options{Dir: os.Getenv("LAYERS_TEST_KILLED")}); err != nil {
 			t.Fatal(err)
 		}
-		os.Exit(0) // without Close, like a run that was killed
+		os.Exit(0) // Exit without calling Close, like a run that was killed.
 	}
 	dir := t.TempDir()
 	cmd := exec.Command(os.Args[0], "-test.run", "^TestFoldersOfKilledRunsAreRemoved$")
@@ -384,7 +384,7 @@ func TestFoldersOfKilledRunsAreRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer live.Close()
-	// Folders of other programs must not be removed, whatever their names.
+	// Folders of other programs must not be removed, even if their names begin with dirPrefix.
 	foreign := filepath.Join(dir, dirPrefix+"of-somebody")
 	if err := os.Mkdir(foreign, 0o700); err != nil {
 		t.Fatal(err)
@@ -442,11 +442,11 @@ func TestSelfVerifyingReaderReplacesHashingOnlyOfCompressedLayers(t *testing.T) 
 	plain := content(t, 10_000)
 	stored := gz(t, plain)
 	other := slices.Clone(stored)
-	other[4] ^= 1 // the time in the header, which does not change the decompressed content
+	other[4] ^= 1 // changes the time in the gzip header, but not the decompressed content
 	for name, c := range map[string]struct {
 		src      *upstream
 		verifies v1.Hash
-		end      error // instead of io.EOF
+		end      error // the error at the end of the content, instead of io.EOF
 		kept     bool
 	}{
 		"honest":                 {honest(stored, plain), sum(stored), nil, true},

@@ -4,5 +4,5 @@ package layers
 
 import "io/fs"
 
-// onlyOwner reports whether only its owner can use a folder: other users have no permissions.
+// onlyOwner reports whether users other than the owner have no permissions for a folder.
 func onlyOwner(info fs.FileInfo) bool { return info.Mode().Perm()&0o077 == 0 }

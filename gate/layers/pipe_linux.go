@@ -15,7 +15,7 @@ func widen(pipe any) {
 	if err != nil {
 		return
 	}
-	const setPipeSize = 1031 // F_SETPIPE_SZ
+	const setPipeSize = 1031 // the fcntl command F_SETPIPE_SZ
 	_ = conn.Control(func(fd uintptr) {
 		_, _, _ = syscall.Syscall(syscall.SYS_FCNTL, fd, setPipeSize, 1<<20)
 	})

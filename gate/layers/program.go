@@ -84,7 +84,7 @@ func (s *Store) gunzip(ctx context.Context, r *io.PipeReader, w io.Writer) error
 	var failed *writeError
 	if errors.Is(took, ErrTooLarge) || errors.As(took, &failed) {
 		kill()
-		r.CloseWithError(took) // unblocks both stages
+		r.CloseWithError(took) // Closing the pipe unblocks both stages.
 		<-fed                  //nolint:errcheck // its error no longer matters
 		_ = cmd.Wait()
 		return took
@@ -130,14 +130,14 @@ const checksumSize = 32
 // padding bytes are not zero, because a zero would end a file name in such a header.
 func newChecksum() checksum {
 	random := make([]byte, checksumSize+2)
-	_, _ = rand.Read(random) // never fails
+	_, _ = rand.Read(random) // rand.Read never fails
 	content := random[:checksumSize]
 	extra := binary.LittleEndian.Uint16(random[checksumSize:])
 
 	b := []byte{0x1f, 0x8b, 8, 4, 0xff, 0xff, 0xff, 0xff, 0, 0xff}
 	b = binary.LittleEndian.AppendUint16(b, extra)
 	b = append(b, bytes.Repeat([]byte{0xff}, int(extra))...)
-	b = append(b, 1, checksumSize, 0, 0xff^checksumSize, 0xff) // a stored block, the last one
+	b = append(b, 1, checksumSize, 0, 0xff^checksumSize, 0xff) // a stored (uncompressed) block, marked as the last one
 	b = append(b, content...)
 	b = binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(content))
 	return checksum{binary.LittleEndian.AppendUint32(b, checksumSize), content}

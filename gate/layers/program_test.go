@@ -33,7 +33,7 @@ func actAs(args []string) {
 	syscall.Exit(code) // os.Exit waits a second with the race detector
 }
 
-// programs are decompressors with different faults.
+// programs has external decompressors, each with a different fault.
 var programs = map[string]func(io.Reader, io.Writer) error{
 	// The lenient program ignores data after the last member, as igzip and unpigz do.
 	"lenient": func(r io.Reader, w io.Writer) error {
@@ -82,8 +82,8 @@ func firstMember(r io.Reader, w io.Writer) error {
 
 func program(name string) []string { return []string{os.Args[0], "gunzip", name} }
 
-// inflaters returns the correct decompressors: "lenient", and the real programs that are installed
-// on this machine.
+// inflaters returns the commands of correct external decompressors: "lenient", and the real
+// programs that are installed on this machine.
 func inflaters() map[string][]string {
 	all := map[string][]string{"lenient": program("lenient")}
 	for _, argv := range [][]string{{"igzip", "-dc"}, {"unpigz", "-c"}, {"gzip", "-dc"}} {
@@ -170,7 +170,7 @@ func named(t *testing.T, plain []byte, name string) []byte {
 // TestProgramAgreesWithTheLibrary checks that every external decompressor accepts the same streams
 // as package gzip.
 func TestProgramAgreesWithTheLibrary(t *testing.T) {
-	plain := content(t, 300_000) // more than a chunk
+	plain := content(t, 300_000) // larger than the chunks that the stages pass on
 	all, want := streams(t, plain), map[string]string{}
 	for what, stored := range all {
 		_, err := fetch(t, newStore(t), honest(stored, plain))
@@ -268,7 +268,7 @@ func TestProgramLimitsBombs(t *testing.T) {
 }
 
 func TestProgramEndsWithItsContext(t *testing.T) {
-	plain := content(t, 3<<20) // larger than the program's pipe buffer
+	plain := content(t, 3<<20) // more bytes than the buffer of the pipe to the program
 	s := newStore(t, using(program("is stuck")))
 	ctx, cancel := context.WithCancel(t.Context())
 	src := honest(gz(t, plain), plain)
@@ -278,7 +278,7 @@ func TestProgramEndsWithItsContext(t *testing.T) {
 			return 0, ctx.Err()
 		}))), nil
 	}
-	time.AfterFunc(time.Second, cancel) // also cancels if a full pipe stops the reader earlier
+	time.AfterFunc(time.Second, cancel) // The delayed cancel also works if a full pipe stops the reader earlier.
 	l, err := s.layer(v1.Descriptor{MediaType: types.OCILayer, Digest: src.digest, Size: src.size}, src.diffID, src.open)
 	if err != nil {
 		t.Fatal(err)

@@ -71,7 +71,7 @@ func (s *Store) read(ctx context.Context, l *Layer, index Index) (err error) {
 		} else {
 			err = s.decompress(l.descriptor.Digest, r, plain)
 		}
-		r.CloseWithError(err) // unblocks the other stage
+		r.CloseWithError(err) // Closing the pipe unblocks the other stage.
 		return err
 	})
 	if err := group.Wait(); err != nil {
@@ -157,9 +157,9 @@ func (s *Store) readBlob(ctx context.Context, d v1.Descriptor, open Open) (err e
 	return blob.keep()
 }
 
-// receive copies the source to the file and to tee, and compares it with the descriptor. Different
-// bytes, or a different number of bytes, are an error. receive reads at most one byte too many. If
-// selfVerified is true, the bytes of a self-verifying reader are not hashed.
+// receive copies the blob from open to the file and to tee, and compares it with the descriptor.
+// Different bytes, or a different number of bytes, are an error. receive reads at most one byte too
+// many. If selfVerified is true, the bytes of a self-verifying reader are not hashed.
 func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *file, tee io.Writer, selfVerified bool) (err error) {
 	s.fetches.Add(1)
 	rc, err := opened(ctx, open)
@@ -167,10 +167,10 @@ func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *f
 		return err
 	}
 	closed := sync.OnceValue(rc.Close)
-	stop := context.AfterFunc(ctx, func() { _ = closed() }) // interrupts a blocked read
+	stop := context.AfterFunc(ctx, func() { _ = closed() }) // Closing the reader interrupts a blocked read.
 	defer func() {
 		stop()
-		// Close may fail if the source was not read to its end. So its error is returned only after
+		// Close may fail if the reader was not read to its end. So its error is returned only after
 		// a complete read.
 		if cerr := closed(); err == nil {
 			err = cerr
@@ -204,8 +204,8 @@ func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *f
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		// A self-verifying source returns its own error instead of io.EOF if its bytes are wrong.
-		// If the blob is complete, check decides.
+		// A self-verifying reader returns its own error instead of io.EOF if its bytes are wrong.
+		// check decides about a complete blob.
 		if ended(rerr) || rerr != nil && blob.written == d.Size {
 			return check(d, blob, rerr)
 		}
@@ -215,8 +215,8 @@ func (s *Store) receive(ctx context.Context, d v1.Descriptor, open Open, blob *f
 	}
 }
 
-// opened calls open and returns when open returns or ctx ends. Some sources ignore their context:
-// opened then stops waiting, and closes the source if it is opened later.
+// opened calls open and returns when open returns or ctx ends. Some open functions ignore their
+// context. opened then stops waiting, and closes the reader if open returns one later.
 func opened(ctx context.Context, open Open) (io.ReadCloser, error) {
 	type result struct {
 		rc  io.ReadCloser
@@ -250,7 +250,7 @@ func check(d v1.Descriptor, blob *file, end error) error {
 		return nil
 	}
 	if got := blob.digest(); got != d.Digest {
-		return &CorruptError{d.Digest, fmt.Sprintf("the content has digest %s", got)}
+		return &CorruptError{d.Digest, fmt.Sprintf("the content has the different digest %s", got)}
 	}
 	if ended(end) {
 		return nil

@@ -16,17 +16,17 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 )
 
-// Names of the folder of a run and of its contents.
+// Names of the folder of a run and of the files in it.
 const (
-	dirPrefix = "imagegate-" // prefix of the folder; digits follow
+	dirPrefix = "imagegate-" // prefix of the folder's name; digits follow
 	newPrefix = dirPrefix + "new-"
 	lockName  = ".imagegate.lock"
 	blobsDir  = "blobs"
 	layersDir = "layers"
 )
 
-// runDir is the folder of one run. Other users may share its parent folder. Both are accessed
-// through handles, because another user can replace a name with a link, but not a handle.
+// runDir is the folder of one run. Other users may share its parent folder. runDir accesses both
+// folders through handles, because another user can replace a name with a link, but not a handle.
 type runDir struct {
 	path   string
 	name   string
@@ -73,7 +73,7 @@ func makeRunDir(parent string) (_ *runDir, err error) {
 func mkdirNew(parent *os.Root) (digits string, err error) {
 	for range 100 {
 		var b [8]byte
-		_, _ = rand.Read(b[:]) // never fails
+		_, _ = rand.Read(b[:]) // rand.Read never fails
 		digits = strconv.FormatUint(binary.LittleEndian.Uint64(b[:]), 10)
 		if err = parent.Mkdir(newPrefix+digits, 0o700); !errors.Is(err, fs.ErrExist) {
 			break
@@ -83,7 +83,8 @@ func mkdirNew(parent *os.Root) (digits string, err error) {
 }
 
 // openOwn opens a folder. It fails if the folder belongs to another user or if other users can use
-// it. It checks the owner and the mode of the opened folder, so replacing the name has no effect.
+// it. It checks the owner and the mode of the opened folder, so an attacker gains nothing by
+// replacing the name.
 func openOwn(parent *os.Root, name string) (_ *os.Root, err error) {
 	named, err := parent.Lstat(name)
 	if err != nil {
@@ -198,7 +199,7 @@ func (d *runDir) remove() error {
 	return nil
 }
 
-// close releases the lock and the handles.
+// close releases the lock and closes the handles.
 func (d *runDir) close() (err error) {
 	if d.lock != nil {
 		err = d.lock.Close()

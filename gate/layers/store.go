@@ -25,10 +25,10 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// The defaults of Options.
+// Defaults for Options.
 const (
-	DefaultMaxLayer = 32 << 30  // bytes of one decompressed layer
-	DefaultMaxTotal = 128 << 30 // bytes on disk
+	DefaultMaxLayer = 32 << 30  // maximum size of one decompressed layer, in bytes
+	DefaultMaxTotal = 128 << 30 // maximum size of all files of the store, in bytes
 )
 
 // Options configure a Store. Dir is required. No value may be negative.
@@ -47,8 +47,8 @@ type Options struct {
 	// runs without environment variables. Its output is always verified. If the command fails or
 	// its output is wrong, the layer is decompressed again in this process. Default: no command.
 	Gunzip []string
-	// Index is called for every layer that Fetch reads, and reads the layer during the fetch.
-	// Default: none.
+	// Index is called for every layer that Fetch reads, and reads the decompressed layer during the
+	// fetch. Default: none.
 	Index Index
 	// Progress receives the progress of every layer. Default: none.
 	Progress Progress
@@ -72,21 +72,21 @@ type Store struct {
 	fetched atomic.Int64
 
 	mu       sync.Mutex
-	expected map[v1.Hash]expectation // properties of each layer as listed by images, by digest
-	kept     map[string]struct{}     // verified content on disk, by key
+	expected map[v1.Hash]expectation // the properties that images list for each layer, by digest
+	kept     map[string]struct{}     // the verified content on disk, by key
 	closed   bool
 }
 
 // expectation has the properties that an image lists for a layer. All images must list the same
-// ones.
+// properties for a layer.
 type expectation struct {
 	diffID v1.Hash
 	size   int64
 }
 
-// Stats counts what a store has read from its sources.
+// Stats counts what a store has read from registries and archives.
 type Stats struct {
-	Bytes   int64 // as received, before decompression
+	Bytes   int64 // number of bytes as received, before decompression
 	Fetches int   // number of blobs opened
 }
 

@@ -72,7 +72,8 @@ func TestClosedStoreHasNothing(t *testing.T) {
 	}
 }
 
-// TestMain can also act as a run that holds its lock until it is killed.
+// TestMain runs the tests. In a child process of a test, it acts as a run that holds its lock until
+// it is killed.
 func TestMain(m *testing.M) {
 	actAs(os.Args)
 	if dir := os.Getenv("LAYERS_TEST_HOLD"); dir != "" {
@@ -84,7 +85,7 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		_, _ = os.Stdout.WriteString("held\n")
-		_, _ = io.Copy(io.Discard, os.Stdin) // until the parent closes the pipe
+		_, _ = io.Copy(io.Discard, os.Stdin) // blocks until the parent closes the pipe
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
@@ -120,7 +121,7 @@ func TestFolderOfLiveProcessIsNotSwept(t *testing.T) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = cmd.Wait() // returns an error because the process was killed
+	_ = cmd.Wait() // Wait returns an error because the process was killed.
 	sweep(dir)
 	if got := runDirs(t, dir); len(got) != 0 {
 		t.Errorf("after it was killed: %v", got)
@@ -142,7 +143,7 @@ func TestFoldersOfOthersAreNotSwept(t *testing.T) {
 		if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if sub == "imagegate-2" { // no lock file: the folder is being created, or belongs to another program
+		if sub == "imagegate-2" { // This folder has no lock file: another run is just creating it, or it belongs to another program.
 			continue
 		}
 		if err := os.WriteFile(filepath.Join(dir, sub, lockName), nil, 0o600); err != nil {
@@ -352,11 +353,11 @@ func TestWriteFileStaysInTheFolder(t *testing.T) {
 func TestFirstErrorEndsTheOthers(t *testing.T) {
 	s := newStore(t, func(o *Options) { o.Parallel = 2 })
 	broken := errors.New("connection reset")
-	// The largest layers are started first.
+	// The largest layers are started first, so stuck is read before the smaller layers.
 	stuck := honest(gz(t, content(t, 9000)), content(t, 9000))
 	waits := make(chan struct{})
 	stuck.openFunc = func(context.Context) (io.ReadCloser, error) {
-		r, _ := io.Pipe() // never returns a byte
+		r, _ := io.Pipe() // a reader that never returns a byte
 		close(waits)
 		return r, nil
 	}

@@ -15,8 +15,8 @@ import (
 )
 
 // FromTarball returns an image that a container engine saved to an archive or returned from its
-// daemon. Such an image has a config and decompressed layers, but no manifest. FromTarball makes a
-// manifest that lists the decompressed layers, so that its digest depends only on the content.
+// daemon. Such an image has a config and layers, but no manifest. FromTarball makes a manifest that
+// lists the decompressed layers, so that its digest depends only on the content.
 //
 // Compressed layers in the archive are decompressed for the same reason. FromTarball reads all
 // layers. It returns the same errors as Image and Fetch.
@@ -85,9 +85,9 @@ func (i *image) describe() error {
 	return err
 }
 
-// Ingest reads a layer that its source has decompressed, and verifies the diffID. The result is an
-// uncompressed layer whose digest is the diffID. mediaType must be the Docker or OCI type for
-// uncompressed layers. The layer needs no call of Fetch.
+// Ingest reads a decompressed layer, such as one from a container engine, and verifies its diffID.
+// The result is an uncompressed layer whose digest is the diffID. mediaType must be the Docker or
+// OCI type for uncompressed layers. The caller need not call Fetch for the layer.
 func (s *Store) Ingest(ctx context.Context, diffID v1.Hash, mediaType types.MediaType, open Open) (v1.Layer, error) {
 	l, err := s.ingest(ctx, diffID, mediaType, open)
 	if err != nil { // do not return a nil *Layer in a non-nil interface

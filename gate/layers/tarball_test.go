@@ -21,8 +21,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// saved writes an archive as "docker save" does, and opens it. The layers are stored as these
-// bytes, whatever the config states.
+// saved writes an archive as "docker save" does, and opens it. It stores layers unchanged, even if
+// they do not match the config.
 func saved(t *testing.T, config []byte, layers ...[]byte) v1.Image {
 	t.Helper()
 	entry := tarball.Descriptor{Config: "config.json", RepoTags: []string{"app:1"}}
@@ -61,7 +61,7 @@ func saved(t *testing.T, config []byte, layers ...[]byte) v1.Image {
 	return img
 }
 
-// configOf returns a config that states these layers.
+// configOf returns a config that lists the diffIDs of these layers.
 func configOf(t *testing.T, decompressed ...[]byte) []byte {
 	t.Helper()
 	config := v1.ConfigFile{Architecture: "amd64", OS: "linux", RootFS: v1.RootFS{Type: "layers"}}
@@ -109,7 +109,7 @@ func TestSavedImageHasOneDigestHoweverItWasCompressed(t *testing.T) {
 		if got := s.Stats(); got.Fetches != 2 {
 			t.Errorf("%s: 2 distinct layers were opened %d times", what, got.Fetches)
 		}
-		// The image passes the checks of Store.Image, and its layers need no further fetch.
+		// The image passes the checks of Store.Image, and its layers are already fetched.
 		again, err := s.Image(t.Context(), describe(t, img), img)
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
@@ -237,7 +237,7 @@ func (c *closeAware) Read(p []byte) (int, error) {
 	c.reading.Store(true)
 	defer c.reading.Store(false)
 	c.cancel()
-	time.Sleep(20 * time.Millisecond) // time for a concurrent Close
+	time.Sleep(20 * time.Millisecond) // leaves time for a concurrent Close
 	return c.Reader.Read(p)
 }
 

@@ -21,14 +21,14 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// A layer may have a table of contents in addition to its archive. Nodes that pull lazily or in
-// parts run the files in the table and never read the archive, but only the archive was cataloged.
-// So both must list the same files. The formats are eStargz and zstd:chunked:
+// A layer may have a table of contents (TOC) in addition to its archive. Nodes with lazy pulling
+// run the files in the TOC and never read the archive, but only the archive was cataloged. So both
+// must list the same files. The formats are eStargz and zstd:chunked:
 // https://github.com/containerd/stargz-snapshotter/blob/main/docs/estargz.md
 // https://github.com/containers/storage/blob/main/docs/containers-storage-zstd-chunked.md
 const (
 	stargzDigest = "containerd.io/snapshot/stargz/toc.digest"
-	stargzTable  = "stargz.index.json" // the member that holds the table
+	stargzTable  = "stargz.index.json" // the name of the file that holds the TOC in an eStargz blob
 	stargzMagic  = "STARGZ"
 )
 
@@ -41,13 +41,14 @@ var chunkedMagics = []string{"GNUlInUx", "GnUlInUx"}
 // maxTable limits a decompressed table of contents, in bytes.
 const maxTable = 128 << 20
 
-// checkLazy refuses annotations that make a node run files that differ from the layers. containerd
-// passes every annotation with snapshotterPrefix to its snapshotter. checkLazy accepts the
-// annotation of eStargz, because CheckTOC compares its table of contents with the layer.
+// checkLazy refuses annotations that make a node with lazy pulling run files that differ from the
+// layers. containerd passes every annotation with snapshotterPrefix to its snapshotter. checkLazy
+// accepts the annotation of eStargz, because CheckTOC compares its table of contents with the
+// layer.
 //
 // checkLazy also accepts the SOCI annotation in the manifest of an image. It has no effect unless
 // that SOCI index is in the same repository. The caller must ensure that the approved repository
-// gets no SOCI index without a check.
+// gets no unchecked SOCI index.
 func checkLazy(what string, digest v1.Hash, annotations map[string]string) error {
 	const snapshotterPrefix, sociPrefix = "containerd.io/snapshot/", "com.amazon.soci."
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
@@ -58,15 +59,16 @@ func checkLazy(what string, digest v1.Hash, annotations map[string]string) error
 			continue
 		}
 		if strings.HasPrefix(key, sociPrefix) || strings.HasPrefix(key, snapshotterPrefix) && key != stargzDigest {
-			return refuse("%s %s has the annotation %q: nodes that pull lazily would not use the scanned layers", what, digest, key)
+			return refuse("%s %s has the annotation %q: nodes with lazy pulling would not use the scanned layers", what, digest, key)
 		}
 	}
 	return nil
 }
 
 // CheckTOC verifies that the layer's tables of contents, if any, list exactly the entries of its
-// archive. It checks the tables that annotations or the footer of the blob name. A *RefusedError
-// names the layer and the entry. The layer must have been fetched and not released.
+// archive. It checks the tables of contents that the annotations or the footer of the blob point
+// to. A *RefusedError names the layer and the entry. The layer must have been fetched and not
+// released.
 func (l *Layer) CheckTOC() error {
 	blob, err := os.Open(l.store.blobPath(l.descriptor.Digest))
 	if err != nil {
@@ -93,10 +95,10 @@ func (l *Layer) CheckTOC() error {
 	return nil
 }
 
-// table is a stored table of contents.
+// table is a table of contents as stored in a layer.
 type table struct {
-	where string // the annotation or footer that names the table
-	raw   []byte // JSON
+	where string // the annotation or footer that points to the table of contents
+	raw   []byte // the JSON of the table of contents
 }
 
 // compare compares a table of contents with the archive of the layer.
@@ -119,7 +121,7 @@ func (l *Layer) compare(t table) error {
 	err = compareTOC(toc.Entries, io.NewSectionReader(archive, 0, 1<<62))
 	var wrong *RefusedError
 	if errors.As(err, &wrong) {
-		return refuse("layer %s: the table of contents of %s differs from the archive, and nodes that pull lazily would use the table: %s",
+		return refuse("layer %s: the table of contents of %s differs from the archive, so nodes with lazy pulling would not run the scanned files: %s",
 			l.descriptor.Digest, t.where, wrong.Reason)
 	}
 	if err != nil {
@@ -160,7 +162,7 @@ func tablesOf(blob io.ReaderAt, size int64, annotations map[string]string) ([]ta
 	}
 	i := slices.IndexFunc(out, func(t table) bool { return sha256Of(t.raw) == want })
 	if i < 0 {
-		return nil, fmt.Errorf("no table of contents has the digest %q, which the annotation %q states", want, stargzDigest)
+		return nil, fmt.Errorf("no table of contents has the digest %q of the annotation %q", want, stargzDigest)
 	}
 	out[i].where = fmt.Sprintf("annotation %q", stargzDigest)
 	return out, nil
@@ -168,8 +170,8 @@ func tablesOf(blob io.ReaderAt, size int64, annotations map[string]string) ([]ta
 
 func sha256Of(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
 
-// annotatedTable reads the table of contents that annotations of zstd:chunked name. Without these
-// annotations it returns false.
+// annotatedTable reads the table of contents that the zstd:chunked annotations point to. Without
+// these annotations it returns false.
 func annotatedTable(blob io.ReaderAt, size int64, prefix string, annotations map[string]string) (table, bool, error) {
 	position, ok := annotations[prefix+"manifest-position"]
 	sum, summed := annotations[prefix+"manifest-checksum"]
@@ -228,7 +230,7 @@ func stargzFooter(tail []byte) (offset, length int64, ok bool) {
 		if len(extra) != 16+len(stargzMagic) || string(extra[16:]) != stargzMagic {
 			continue
 		}
-		// An invalid offset becomes -1, which stargzTOC reports.
+		// An invalid offset becomes -1, so that stargzTOC returns an error.
 		if offset, err = strconv.ParseInt(string(extra[:16]), 16, 64); err != nil {
 			offset = -1
 		}
@@ -237,8 +239,8 @@ func stargzFooter(tail []byte) (offset, length int64, ok bool) {
 	return 0, 0, false
 }
 
-// stargzTOC reads the table of contents of an eStargz blob. It is stored as a tar archive with one
-// file.
+// stargzTOC reads the table of contents of an eStargz blob. The table of contents is stored as a
+// tar archive with one file.
 func stargzTOC(blob io.ReaderAt, offset, end int64) ([]byte, error) {
 	if offset < 0 || offset >= end {
 		return nil, fmt.Errorf("offset %d is outside the layer", offset)
@@ -254,14 +256,14 @@ func stargzTOC(blob io.ReaderAt, offset, end int64) ([]byte, error) {
 		return nil, err
 	}
 	if h.Name != stargzTable || h.Size > maxTable {
-		return nil, fmt.Errorf("found file %q with %d bytes", h.Name, h.Size)
+		return nil, fmt.Errorf("expected the table of contents, but found file %q with %d bytes", h.Name, h.Size)
 	}
 	return io.ReadAll(tr)
 }
 
-// chunkedFooters reads the tables of contents that the footer of a zstd:chunked blob names. The
-// footer has 64 bytes, or 40 in an older version. Both lengths are tried. A footer without a
-// readable table is ignored.
+// chunkedFooters reads the tables of contents that the footer of a zstd:chunked blob points to. The
+// footer has 64 bytes, or 40 in an older version. Both lengths are tried. A footer whose table of
+// contents is unreadable is ignored.
 func chunkedFooters(blob io.ReaderAt, size int64, tail []byte) (tables [][]byte) {
 	if len(tail) < 8 || !slices.Contains(chunkedMagics, string(tail[len(tail)-8:])) {
 		return nil
@@ -300,7 +302,7 @@ func unzstd(packed []byte) ([]byte, error) {
 }
 
 // tocEntry is an entry of a table of contents. An entry of type "chunk" is a further part of the
-// preceding file. Both formats use the same field names.
+// preceding file. eStargz and zstd:chunked use the same field names.
 type tocEntry struct {
 	Type        string            `json:"type"`
 	Name        string            `json:"name"`
@@ -328,9 +330,8 @@ var tocTypes = map[byte]string{tar.TypeReg: "reg", tar.TypeLink: "hardlink", tar
 
 const tocChunk = "chunk"
 
-// compareTOC compares a table of contents with an archive, entry by entry in the order of the
-// archive. Both formats list the entries in this order. A difference is returned as a
-// *RefusedError.
+// compareTOC compares a table of contents with an archive, entry by entry. eStargz and zstd:chunked
+// list the entries in the order of the archive. A difference is returned as a *RefusedError.
 func compareTOC(entries []tocEntry, archive io.Reader) error {
 	files := map[string]bool{}
 	for tr := tar.NewReader(archive); ; {
@@ -346,7 +347,7 @@ func compareTOC(entries []tocEntry, archive io.Reader) error {
 			continue
 		}
 		if len(entries) == 0 {
-			return refuse("the table does not list %q", name)
+			return refuse("%q is missing in the table of contents", name)
 		}
 		if err := checkUnique(h, name, files); err != nil {
 			return err
@@ -356,7 +357,7 @@ func compareTOC(entries []tocEntry, archive io.Reader) error {
 			chunks++
 		}
 		if what := entries[0].differs(h, name); what != "" {
-			return refuse("%q has a different %s", name, what)
+			return refuse("the table of contents lists %q with a different %s", name, what)
 		}
 		if err := compareContent(entries[:chunks], h, tr); err != nil {
 			return err
@@ -364,15 +365,15 @@ func compareTOC(entries []tocEntry, archive io.Reader) error {
 		entries = entries[chunks:]
 	}
 	if len(entries) > 0 {
-		return refuse("the table lists %q, which the archive does not have at this position", entries[0].Name)
+		return refuse("%q is in the table of contents, but not at this position in the archive", entries[0].Name)
 	}
 	return nil
 }
 
-// checkUnique refuses names that runtimes resolve differently in the archive and in the table. If
-// two files have the same name, a hard link to that name means the first file in the archive, but
-// the last file in the table. A table can have hard links to folders. No runtime unpacks these from
-// an archive.
+// checkUnique refuses names that runtimes resolve differently in the archive and in the table of
+// contents. If two files have the same name, a hard link to that name means the first file in the
+// archive, but the last file in the table of contents. A table of contents can have hard links to
+// folders. No runtime unpacks these from an archive.
 func checkUnique(h *tar.Header, name string, files map[string]bool) error {
 	switch {
 	case h.Typeflag == tar.TypeDir:
@@ -380,13 +381,14 @@ func checkUnique(h *tar.Header, name string, files map[string]bool) error {
 	case files[name]:
 		return refuse("%q is listed more than once", name)
 	case h.Typeflag == tar.TypeLink && !files[path.Clean("/"+h.Linkname)]:
-		return refuse("%q is a hard link to %q, which is not an earlier file of the archive", name, h.Linkname)
+		return refuse("%q is a hard link to %q, which is not an earlier file in the archive", name, h.Linkname)
 	}
 	files[name] = true
 	return nil
 }
 
-// differs returns the first property that differs between a table entry and a tar header, or "".
+// differs compares an entry of a table of contents with a tar header. It returns the first property
+// that differs, or "".
 func (e *tocEntry) differs(h *tar.Header, name string) string {
 	isLink := h.Typeflag == tar.TypeLink || h.Typeflag == tar.TypeSymlink
 	isDevice := h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock
@@ -417,12 +419,12 @@ func (e *tocEntry) differs(h *tar.Header, name string) string {
 	return ""
 }
 
-// compareContent compares the digests of a file and of its chunks with the content. Either the file
-// or each of its chunks must have a digest.
+// compareContent compares the digests of a file and of its chunks in the table of contents with the
+// file's content. Either the file or each of its chunks must have a digest.
 func compareContent(chunks []tocEntry, h *tar.Header, content io.Reader) error {
 	if h.Typeflag != tar.TypeReg {
 		if len(chunks) > 1 {
-			return refuse("%q is not a regular file but has chunks of content", h.Name)
+			return refuse("%q is not a regular file, but the table of contents lists chunks of content for it", h.Name)
 		}
 		return nil
 	}
@@ -444,15 +446,15 @@ func compareContent(chunks []tocEntry, h *tar.Header, content io.Reader) error {
 		done += size
 		isZeros := c.ChunkType == "zeros"
 		if isZeros && !bool(zeros) || c.ChunkDigest != "" && c.ChunkDigest != fmt.Sprintf("sha256:%x", part.Sum(nil)) {
-			return refuse("%q has different content at offset %d", h.Name, c.ChunkOffset)
+			return refuse("the content of %q at offset %d does not match the digest in the table of contents", h.Name, c.ChunkOffset)
 		}
 		proven = proven && (isZeros || c.ChunkDigest != "" || size == 0)
 	}
 	switch digest := chunks[0].Digest; {
 	case digest == "" && !proven:
-		return refuse("%q has no digest", h.Name)
+		return refuse("%q has no digest in the table of contents", h.Name)
 	case digest != "" && digest != fmt.Sprintf("sha256:%x", whole.Sum(nil)):
-		return refuse("%q has different content than the digest states", h.Name)
+		return refuse("the content of %q does not match the digest in the table of contents", h.Name)
 	}
 	return nil
 }

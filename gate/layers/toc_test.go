@@ -98,7 +98,8 @@ func skippable(b []byte) []byte {
 	return append(binary.LittleEndian.AppendUint32([]byte{0x50, 0x2a, 0x4d, 0x18}, uint32(len(b))), b...)
 }
 
-// chunkedBlob returns a zstd:chunked blob and its annotations, with a footer of the given length.
+// chunkedBlob returns a zstd:chunked blob and its annotations. length is the length of the footer
+// in bytes.
 func chunkedBlob(t *testing.T, archive, table []byte, length int) ([]byte, map[string]string) {
 	t.Helper()
 	packed, toc := zst(t, archive), zst(t, table)
@@ -128,7 +129,8 @@ func checked(t *testing.T, blob, decompressed []byte, annotations map[string]str
 	return l.CheckTOC()
 }
 
-// allForms checks a table of contents in every form that a layer can have.
+// allForms fetches a layer with this table of contents once in every format, and checks the table
+// of contents. It returns the errors.
 func allForms(t *testing.T, archive, table []byte) map[string]error {
 	t.Helper()
 	out := map[string]error{}
@@ -151,7 +153,7 @@ func allForms(t *testing.T, archive, table []byte) map[string]error {
 
 func TestTableOfContentsThatIsTheArchiveIsAccepted(t *testing.T) {
 	archive := lazyArchive(t)
-	short := lazyTable() // zstd:chunked writes no chunkDigest for a file of one chunk
+	short := lazyTable() // zstd:chunked writes no chunkDigest for a file that has only one chunk
 	delete(short[1], "chunkDigest")
 	for name, table := range map[string]entries{"all digests": lazyTable(), "no digest of the only chunk": short} {
 		for form, err := range allForms(t, archive, marshal(t, map[string]any{"version": 1, "entries": table})) {
@@ -168,7 +170,7 @@ func TestTableOfContentsThatIsTheArchiveIsAccepted(t *testing.T) {
 }
 
 // TestTableOfContentsThatIsNotTheArchiveIsRefused checks that a table of contents that differs from
-// the archive is refused. Nodes that pull lazily would run the files in the table.
+// the archive is refused. Nodes with lazy pulling would run the files in the table of contents.
 func TestTableOfContentsThatIsNotTheArchiveIsRefused(t *testing.T) {
 	archive := lazyArchive(t)
 	set := func(i int, key string, value any) func(entries) entries {
@@ -231,9 +233,9 @@ func TestTableOfContentsThatIsNotTheArchiveIsRefused(t *testing.T) {
 	}
 }
 
-// TestSameEntriesThatAreReadDifferentlyAreRefused checks that a table of contents is refused if it
-// has the same entries as the archive but is read differently. Nodes would show files from such a
-// table that no runtime unpacks from the archive.
+// TestSameEntriesThatAreReadDifferentlyAreRefused checks that a table of contents is refused if a
+// node resolves its entries to other files than in the archive, even though both have the same
+// entries.
 func TestSameEntriesThatAreReadDifferentlyAreRefused(t *testing.T) {
 	for name, c := range map[string]struct{ headers []tar.Header }{
 		"hard link to a folder":    {[]tar.Header{{Typeflag: tar.TypeDir, Name: "x/"}, {Typeflag: tar.TypeLink, Name: "y", Linkname: "x"}}},
@@ -258,8 +260,8 @@ func TestSameEntriesThatAreReadDifferentlyAreRefused(t *testing.T) {
 }
 
 // TestTableOfContentsThatIsNotFoundIsRefused checks that a layer is refused if the gate cannot find
-// the table of contents that the annotations describe. A node that finds the table would run the
-// files in the table.
+// the table of contents that the annotations describe. A node that finds it would run the files
+// that it lists.
 func TestTableOfContentsThatIsNotFoundIsRefused(t *testing.T) {
 	archive := lazyArchive(t)
 	table := marshal(t, map[string]any{"version": 1, "entries": lazyTable()})

@@ -68,8 +68,8 @@ type watch struct {
 	err     error
 }
 
-// look measures the folder and compares it with the limits. It returns the number of files and
-// folders.
+// look measures the watched folder and compares it with the limits. It returns the number of files
+// and folders.
 func (w *watch) look() (files int, err error) {
 	var bytes int64
 	folders := 0

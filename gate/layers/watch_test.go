@@ -66,7 +66,7 @@ func TestNestedArchivesDoNotGoOnForever(t *testing.T) {
 func TestUnpackingWithinTheLimitsIsNotDisturbed(t *testing.T) {
 	s, dir := watched(t, 1<<20)
 	ctx, stop := s.Watch(t.Context(), dir)
-	for range 10 { // one after the other
+	for range 10 { // the files exist one after the other, never at the same time
 		file := filepath.Join(dir, "archive")
 		if err := os.WriteFile(file, make([]byte, 1<<19), 0o600); err != nil {
 			t.Fatal(err)

@@ -15,9 +15,10 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// advisories counts the advisories in the database that are relevant for the image: the advisories
-// for its distribution, and for each type of language package. The counts show how meaningful a
-// scan without findings is. pkgs must not contain packages that a package of the distribution owns.
+// advisories counts the advisories in the vulnerability database that are relevant for the image:
+// the advisories for its distribution, and for each type of language package. The counts show how
+// meaningful a scan without findings is. pkgs must not contain packages that a package of the
+// distribution owns.
 func advisories(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *distro.Distro, pkgs []pkg.Package) ([]evidence.Advisories, error) {
 	var out []evidence.Advisories
 	if d != nil && (len(osPackageTypes(s)) > 0 || len(pkgs) == 0) {
@@ -50,8 +51,8 @@ func advisories(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *distro.D
 func languageTypes(pkgs []pkg.Package) []syftpkg.Type {
 	var types []syftpkg.Type
 	for i := range pkgs {
-		// Skip packages of models: they contain only weights, which no database has advisories
-		// about.
+		// Skip machine learning models: they contain only weights, which databases have no
+		// advisories about.
 		if t := pkgs[i].Type; !catalog.IsOSPackage(t) && t != syftpkg.ModelPkg {
 			types = append(types, t)
 		}

@@ -19,9 +19,9 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// addGaps adds everything that limits the result: packages that the matchers ignore without an
-// error, files that the catalogers could not read, and the number of advisories for the matched
-// packages.
+// addGaps adds everything that limits the result of matching: packages that the matchers ignore
+// without an error, files that the catalogers could not read, and the number of advisories for the
+// matched packages.
 func (m *Result) addGaps(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *distro.Distro, pkgs []pkg.Package) error {
 	gaps, err := distributionGaps(ctx, db, s, d)
 	if err != nil {
@@ -86,7 +86,7 @@ type coverage struct {
 	sbom                *catalog.SBOM
 	distributionCovered bool
 	cataloged           map[pkg.ID]*syftpkg.Package
-	modules             map[string]string // see catalog.VersionedModules; nil until needed
+	modules             map[string]string // the result of catalog.VersionedModules; nil until needed
 }
 
 // ownerOf returns the package of a covered distribution that owns all files that describe p, or
@@ -105,16 +105,16 @@ func (c *coverage) ownerOf(p *pkg.Package) *evidence.Package {
 	return owner
 }
 
-// addTypes adds the package types that have no advisory in the database. For these types, a scan
-// without findings means nothing. Packages of the distribution, and packages that they own, depend
-// on the distribution's advisories instead.
+// addTypes adds the package types that have no advisory in the vulnerability database. For these
+// types, a scan without findings means nothing. addTypes skips packages of the distribution and
+// packages that they own, because these depend on the distribution's advisories instead.
 func (c *coverage) addTypes(ctx context.Context, pkgs []pkg.Package, to *[]evidence.Unmatched) error {
 	byName := matchedByName()
 	unanswered := map[syftpkg.Type][]string{}
 	for i := range pkgs {
 		p := &pkgs[i]
-		// Skip packages of models: they contain only weights, which no database has advisories
-		// about.
+		// Skip machine learning models: they contain only weights, which databases have no
+		// advisories about.
 		if catalog.IsOSPackage(p.Type) || p.Type == syftpkg.ModelPkg {
 			continue
 		}
@@ -150,7 +150,8 @@ func (c *coverage) owned(p *pkg.Package, owner *evidence.Package) evidence.Unmat
 	return evidence.Unmatched{Package: &about, Reason: evidence.OwnedByDistribution, Detail: owner.Name + " " + owner.Version, Owner: owner.PURL}
 }
 
-// addVersion adds a package whose version cannot be compared, with the reason.
+// addVersion adds package p to the unmatched packages if its version cannot be compared, with the
+// reason.
 func (c *coverage) addVersion(ctx context.Context, p *pkg.Package, to *[]evidence.Unmatched) error {
 	reason, detail := incomparable(*p)
 	if reason == "" {
@@ -158,7 +159,7 @@ func (c *coverage) addVersion(ctx context.Context, p *pkg.Package, to *[]evidenc
 	}
 	if owner := c.ownerOf(p); owner != nil {
 		one := c.owned(p, owner)
-		same := func(u evidence.Unmatched) bool { // the package is already listed because its type is not in the database
+		same := func(u evidence.Unmatched) bool { // The package is already listed because the database has no advisory for its type.
 			return u.Reason == one.Reason && u.Package.Name == one.Package.Name && slices.Equal(u.Package.Found, one.Package.Found)
 		}
 		if !slices.ContainsFunc(*to, same) {
@@ -233,7 +234,7 @@ func matchedByName() map[syftpkg.Type]bool {
 	return types
 }
 
-// someOf joins the first three names and states the number of further names.
+// someOf joins the first three names, and adds how many more there are.
 func someOf(names []string) string {
 	const most = 3
 	slices.Sort(names)

@@ -1,6 +1,6 @@
 // Package match matches the packages of an SBOM against the vulnerability database.
 //
-// [SBOM] is the only function. It returns the findings, and everything that limits their meaning:
+// Its only function, [SBOM], returns the findings and everything that limits their meaning:
 // packages that cannot be matched, files that could not be read, and the number of advisories in
 // the database. It does not read the image.
 package match
@@ -159,7 +159,7 @@ func ownedByDistribution(p *pkg.Package) bool {
 // listsUnfixed reports whether a distribution also publishes advisories for vulnerabilities that it
 // has not fixed. Only then does a missing advisory mean that a package is not affected.
 func listsUnfixed(d *distro.Distro) bool {
-	if d.Type == distro.AmazonLinux { // os-release says that it is like RHEL, but its feed lists only fixed vulnerabilities
+	if d.Type == distro.AmazonLinux { // os-release of Amazon Linux says that it is like RHEL, but its advisories cover only fixed vulnerabilities.
 		return false
 	}
 	for _, known := range []distro.Type{distro.ArchLinux, distro.Azure, distro.Debian, distro.Mariner, distro.RedHat, distro.Ubuntu} {
@@ -226,7 +226,7 @@ func toFinding(m match.Match) (evidence.Finding, error) {
 	}
 	slices.Sort(f.Aliases)
 	if md := v.Metadata; md != nil {
-		// An invalid severity stays unknown. An unknown severity matches every threshold.
+		// An invalid severity becomes unknown, which matches every threshold.
 		f.Severity, _ = evidence.ParseSeverity(md.Severity)
 		f.URL, f.Description = md.DataSource, md.Description
 		for _, c := range md.Cvss {
@@ -257,7 +257,7 @@ func fixState(s vulnerability.FixState) evidence.FixState {
 	return evidence.FixUnknown
 }
 
-// fixes returns each fixed version with the earliest date of its availability.
+// fixes returns the fixed versions, each with the first day that it was available.
 func fixes(fix vulnerability.Fix) []evidence.Fix {
 	var out []evidence.Fix
 	for _, v := range fix.Versions {
@@ -338,8 +338,8 @@ var kernelHeaderNames = map[syftpkg.Type]*regexp.Regexp{
 	syftpkg.DebPkg: regexp.MustCompile(`^(linux(-.*)?-headers-.*|linux-libc-dev|linux-kbuild-.*)$`),
 }
 
-// kernelHeaders returns the reason why a match on a package of kernel headers does not count, or
-// "". Only matches through the kernel's source package do not count. An advisory that names the
+// kernelHeaders returns the reason why a match on a package of kernel headers is suppressed, or "".
+// Only matches through the kernel's source package are suppressed. An advisory that names the
 // headers package itself still counts.
 func kernelHeaders(m match.Match) string {
 	names, ok := kernelHeaderNames[m.Package.Type]

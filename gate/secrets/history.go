@@ -8,7 +8,7 @@ import (
 
 // pair is an assignment NAME=value in a line of the image's history.
 type pair struct {
-	what        string // "variable", "label" or "build argument"
+	what        string // what is assigned: "variable", "label" or "build argument"
 	name, value string
 }
 
@@ -24,8 +24,8 @@ var (
 	space      = regexp.MustCompile(`\s`)
 )
 
-// instructions are the Dockerfile instructions that consist only of names and values. The values of
-// the map describe the names.
+// instructions are the Dockerfile instructions that consist only of assignments. The values of
+// the map describe the assigned names.
 var instructions = map[string]string{"ENV": "variable", "LABEL": "label", "ARG": "build argument"}
 
 // parseHistory splits a line of the history into assignments and the remaining text. It supports
@@ -61,7 +61,8 @@ func cutSpace(s string) (first, rest string) {
 	return s, ""
 }
 
-// pairsOf parses "A=1 B=2", or "A 1" as in old Dockerfiles. rest is the text that has neither form.
+// pairsOf parses "A=1 B=2", or "A 1" as in old Dockerfiles. rest is the text that is not an
+// assignment.
 func pairsOf(what, s string) (out []pair, rest string) {
 	if name, value := cutSpace(s); name != "" && !strings.Contains(name, "=") {
 		return []pair{{what, unquoted(name), value}}, ""

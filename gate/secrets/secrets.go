@@ -37,7 +37,7 @@ const guess = "generic-api-key"
 
 // Config has the texts of an image's configuration.
 type Config struct {
-	Env     []string // "NAME=value"
+	Env     []string // variables, as "NAME=value"
 	Labels  map[string]string
 	History []string // the command of each layer, oldest first
 }
@@ -60,8 +60,8 @@ func New() (*Detector, error) {
 }
 
 // Find returns the places in a configuration that contain a credential: variables in the image's
-// order, labels sorted by name, then the lines of the history. A result has the place and the kind,
-// but never the value.
+// order, labels sorted by name, then the lines of the history. A result names the place and the
+// kind of credential, but never has the value.
 func (d *Detector) Find(c Config) []evidence.Secret {
 	out := []evidence.Secret{}
 	add := func(kinds []string, where string) {
@@ -117,8 +117,8 @@ func (d *Detector) Text(text string) []string {
 	return unique(kinds)
 }
 
-// known returns the kinds of the credentials with a known form, and separately the uncertain
-// matches.
+// known returns the kinds of credentials that the text contains in a known form. guesses are the
+// uncertain matches.
 func (d *Detector) known(text string) (kinds, guesses []string) {
 	for _, t := range append([]string{text}, decoded(text)...) {
 		k, g := d.byRule(t)
@@ -127,14 +127,14 @@ func (d *Detector) known(text string) (kinds, guesses []string) {
 	return kinds, guesses
 }
 
-// byRule applies the rules of gitleaks, and ignores values that are public or placeholders.
+// byRule applies the rules of gitleaks. It ignores values that are public or placeholders.
 func (d *Detector) byRule(text string) (kinds, guesses []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, f := range d.rules.DetectString(text) {
 		name := nameBefore(f.Match, f.Secret)
 		switch {
-		case f.RuleID == KindPrivateKey: // byForm also requires the content of the key
+		case f.RuleID == KindPrivateKey: // for private keys, byForm is stricter: it requires the content of the key, too
 		case hexadecimal.MatchString(f.Secret) && isPublicName(name):
 		case f.RuleID == "curl-auth-user" && isHarmlessUserinfo(f.Secret):
 		case f.RuleID != guess && !isStandIn(f.Secret):

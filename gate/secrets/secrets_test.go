@@ -167,7 +167,7 @@ func TestOfficialHistoryHasNoCredentials(t *testing.T) {
 	}
 }
 
-// pem is a private key that is not used anywhere.
+// pem is a private key that was made for this test.
 const pem = "-----BEGIN EC PRIVATE" + " KEY-----\nMHcCAQEEIBIbqTz9hXMLhLAkXhXoOyJbqDzpHWR9h3UG5GQAUq8hoAoGCCqGSM49\nAwEHoUQDQgAEk7sXGPHFUbZ6kgf6Uaw3RkF0lQh9hVbyMpjF0T5u6PZ4f0qWZbXT\n-----END EC PRIVATE" + " KEY-----"
 
 const jwt = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9" + ".eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkoiLCJpYXQiOjE1MTYyMzkwMjJ9.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c"
@@ -273,7 +273,7 @@ func TestPlaceDoesNotChangeTheResult(t *testing.T) {
 	var values []string
 	for assignment := range credentials {
 		_, value, _ := strings.Cut(assignment, "=")
-		if !strings.ContainsAny(value, " \n") { // a line of the history does not mark the end of such a value
+		if !strings.ContainsAny(value, " \n") { // A line of the history does not mark the end of a value with spaces.
 			values = append(values, value)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// Functions and patterns for names.
+// The following functions and patterns evaluate names.
 
 // wordsOf splits a name into lower-case words: the words of "deploy.dbPassword" are deploy, db and
 // password.
@@ -59,7 +59,7 @@ func isConfidential(name string) bool {
 		return false
 	case confidentialWords.MatchString(words[n-1]):
 		return true
-	case n > 2 && words[n-1] == "base" && words[n-2] == "key": // Rails: SECRET_KEY_BASE
+	case n > 2 && words[n-1] == "base" && words[n-2] == "key": // Rails calls this variable SECRET_KEY_BASE.
 		return words[n-3] == "secret"
 	case n > 1 && (words[n-1] == "key" || words[n-1] == "keys") && keyOwners.MatchString(words[n-2]):
 		return !slices.Contains(words, "public") && !slices.Contains(words, "publishable")
@@ -73,7 +73,7 @@ func isPublicName(name string) bool {
 	return slices.ContainsFunc(words, publicWords.MatchString) || len(words) > 0 && placeWords.MatchString(words[len(words)-1])
 }
 
-// Functions and patterns for values.
+// The following functions and patterns evaluate values.
 
 var (
 	hexadecimal = regexp.MustCompile(`^[0-9A-Fa-f-]+$`)
@@ -122,7 +122,7 @@ func isStandIn(value string) bool {
 	if standIn.MatchString(short) || filler.MatchString(value) || slices.ContainsFunc(wordsOf(value), standInWords.MatchString) {
 		return true
 	}
-	return strings.Trim(value, string([]rune(value + " ")[:1])) == "" // one repeated character
+	return strings.Trim(value, string([]rune(value + " ")[:1])) == "" // The value is one repeated character.
 }
 
 // compact returns only the letters and digits of s, in lower case.
@@ -167,12 +167,12 @@ func hasRandom(text string) bool {
 	return slices.ContainsFunc(tokens.FindAllString(text, -1), isRandom)
 }
 
-// Patterns for credentials that gitleaks has no rules for.
+// The following patterns find credentials that gitleaks has no rules for.
 
 const separator = `(?:\s|\\[nr])`
 
 var (
-	// privateKey matches the header of a private key and the first bytes of the key. So a command
+	// privateKey matches the header of a private key with the first bytes of the key. So a command
 	// that only searches for the header does not match.
 	privateKey = regexp.MustCompile(`-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----` + separator + `*(?:[A-Z][A-Za-z-]+: [^\\\r\n]*` + separator + `+)*[A-Za-z0-9+/=]{16,}`)
 	address    = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://([^/\s@:"'<>]*):([^/\s@"'<>]+)@`)
@@ -180,12 +180,11 @@ var (
 	auth       = regexp.MustCompile(`\\?"auth\\?"\s*:\s*\\?"([A-Za-z0-9+/_=-]{4,})\\?"`)
 	authToken  = regexp.MustCompile(`\\?"(?:identitytoken|registrytoken)\\?"\s*:\s*\\?"([^"\\]{8,})`)
 	base64Text = regexp.MustCompile(`[A-Za-z0-9+/_-]{40,}={0,2}`)
-	code       = "*\\[]{}()|^" // characters of shell code and regular expressions that passwords in URLs do not have
+	code       = "*\\[]{}()|^" // characters of shell code and regular expressions, which passwords in URLs do not contain
 )
 
-// prefixed has the patterns of tokens that begin with a prefix of their issuer, by kind. gitleaks
-// has rules of the same names, but they require an exact length and skip tokens that contain the
-// alphabet.
+// prefixed has the patterns of tokens that begin with a fixed prefix, by kind. gitleaks has rules
+// of the same names, but they require an exact length and skip tokens that contain the alphabet.
 var prefixed = map[string]*regexp.Regexp{
 	"aws-access-token":        regexp.MustCompile(`\b(?:AKIA|ASIA)([A-Z0-9]{16})\b`),
 	"github-pat":              regexp.MustCompile(`\bghp_([A-Za-z0-9]{36,})`),
@@ -243,8 +242,7 @@ func byForm(text string) (kinds []string) {
 	return kinds
 }
 
-// documented matches a user and password that documentation uses as an example, such as
-// "user:password".
+// documented matches a user and password from examples in documentation, such as "user:password".
 var documented = regexp.MustCompile(`(?i)^['"]?(?:my)?(?:user|username|login|name):(?:my)?(?:pass|password|passwd|pwd|pw|secret|token)['"]?$`)
 
 // isHarmlessUserinfo reports whether the password in "user:password" is clearly not a real
@@ -255,7 +253,7 @@ func isHarmlessUserinfo(s string) bool {
 	return documented.MatchString(s) || strings.HasPrefix(password, "$") || strings.ContainsAny(password, "[]{}^\\|") || isHarmless("", password)
 }
 
-// decoded returns the readable texts that the text contains in base64.
+// decoded decodes the base64 strings in a text, and returns the readable ones.
 func decoded(text string) (out []string) {
 	for _, word := range base64Text.FindAllString(text, -1) {
 		if plain, ok := decodeBase64(word); ok {
@@ -275,7 +273,7 @@ func decodeBase64(s string) (string, bool) {
 	return string(plain), strings.IndexFunc(string(plain), isBinary) < 0
 }
 
-// Patterns for assignments inside a text.
+// The following patterns find assignments inside a text.
 
 var (
 	assigned = regexp.MustCompile("(?:^|[\\s;&|(\"'`{,?/:\\\\])(?:-D|-{1,2})?([A-Za-z_][\\w.-]*)=(\"[^\"]*\"|'[^']*'|[^\\s;&|()<>\"'`]*)")
@@ -285,7 +283,7 @@ var (
 
 // spoken matches commands that take a password as an argument or on standard input.
 var spoken = []*regexp.Regexp{
-	regexp.MustCompile(`\bmachine\s+\S+\s+login\s+\S+\s+password\s+([^\s"'\\]+)`), // .netrc
+	regexp.MustCompile(`\bmachine\s+\S+\s+login\s+\S+\s+password\s+([^\s"'\\]+)`), // a line of .netrc
 	regexp.MustCompile(`[\s"'][\w.-]+:([^\s"':|]+)["']?\s*\|\s*(?:sudo\s+)?chpasswd\b`),
 	regexp.MustCompile(`\blogin\s[^|;&]*-p\s+["']?([^\s"';|&-][^\s"';|&]*)`),
 	regexp.MustCompile(`\bsshpass\s+-p\s*["']?([^\s"';|&]+)`),

@@ -12,8 +12,8 @@ import (
 // package type. It limits the time, because a full database has millions of rows.
 const maxAdvisories = 100_000
 
-// Advisories is a number of advisories. An advisory about several packages counts once for each
-// package.
+// Advisories is the number of advisories in the database for a distribution or package type. An
+// advisory about several packages counts once for each package.
 type Advisories struct {
 	Count int
 	// AtLeast means that counting stopped at the limit.
@@ -21,7 +21,7 @@ type Advisories struct {
 }
 
 // CountRelease returns the number of advisories for the packages of a distribution's release. It
-// finds the release as Covers does.
+// looks up the release in the same way as Covers.
 func (db *DB) CountRelease(ctx context.Context, d *distro.Distro) (Advisories, error) {
 	if d == nil {
 		return Advisories{}, nil
@@ -40,7 +40,7 @@ func (db *DB) CountRelease(ctx context.Context, d *distro.Distro) (Advisories, e
 }
 
 // CountType returns the number of advisories that matchers find by the name of a package of type t.
-// It counts the advisories that CoversType looks for.
+// See CoversType for the advisories that count.
 func (db *DB) CountType(ctx context.Context, t syftpkg.Type) (Advisories, error) {
 	return db.count("type "+string(t), func() (Advisories, error) {
 		return db.countRows(ctx, "SELECT 1 "+fromPackagesOfType, string(t), string(t))
@@ -52,7 +52,7 @@ func (db *DB) CountCPEs(ctx context.Context) (Advisories, error) {
 	return db.count("CPE", func() (Advisories, error) { return db.countRows(ctx, "SELECT 1 FROM affected_cpe_handles") })
 }
 
-// count calls ask and caches the result by the name what. The cache stays valid because the
+// count calls ask and caches the result under the name what. The cache stays valid because the
 // database does not change while it is open.
 func (db *DB) count(what string, ask func() (Advisories, error)) (Advisories, error) {
 	db.coverage.mu.Lock()

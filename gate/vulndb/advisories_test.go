@@ -11,7 +11,7 @@ import (
 // another release or type are not counted.
 func TestNothingIsCountedTwice(t *testing.T) {
 	db := openDB(t, install(t))
-	for range 2 { // from the database, then from the cache
+	for range 2 { // The first result comes from the database, the second one from the cache.
 		for _, tt := range []struct {
 			d    *distro.Distro
 			want int

@@ -11,17 +11,17 @@ import (
 
 // CheckAge returns an *UnusableError if the build of the database or the data of any provider is
 // older than maxAge. The error names the oldest of them. A fresh build of old data counts as old. A
-// missing date is also refused.
+// missing date is also an error.
 //
-// A date that is further in the future than clock.Skew is refused: the clock of this machine or of
-// the machine that built the database is wrong.
+// A date that is further in the future than clock.Skew is an error, too: the clock of this machine
+// or of the machine that built the database is wrong.
 func CheckAge(info evidence.Database, maxAge time.Duration, now time.Time) error {
 	oldest, when := "the build", info.Built
 	if err := checkDate(oldest, when, now); err != nil {
 		return err
 	}
 	if len(info.Providers) == 0 {
-		return tooOld(errors.New("the database names no provider that states when its data was captured"))
+		return tooOld(errors.New("no provider in the database states when its data was captured"))
 	}
 	for _, p := range info.Providers {
 		what := fmt.Sprintf("the data of provider %q", p.Name)

@@ -24,13 +24,13 @@ import (
 
 // BuildOptions configure Build.
 type BuildOptions struct {
-	// From is the folder with the input. It has one folder for each provider, with the name of the
-	// provider. This folder has one of two forms. It can be a workspace that vunnel wrote:
-	// metadata.json, and results with their listing. Or it has records maintained by hand: files
-	// that end in .json, at any depth. Each file is a record in vunnel's envelope or a bare OSV
-	// document.
+	// From is the folder with the provider records. It has one folder for each provider, with the
+	// name of the provider. A provider's folder has one of two forms. It can be a workspace that
+	// vunnel wrote: metadata.json, and results with their checksum listing. Or it has records
+	// maintained by hand: files that end in .json, at any depth. Each file is a record in vunnel's
+	// envelope or a bare OSV document.
 	//
-	// Records maintained by hand count as captured at build time, because no upstream can be newer.
+	// Records maintained by hand count as captured at build time, because they are the originals.
 	// If they are a copy that may be out of date, put a file named "captured" next to them. It
 	// contains the time of the copy in RFC 3339.
 	From string
@@ -49,17 +49,17 @@ type BuildResult struct {
 	// Archive is the path of the database archive. Checksum is its SHA-256 as "sha256:<hex>".
 	Archive  string
 	Checksum string
-	// Latest is the path of the mirror's latest.json. It is empty for a single archive.
+	// Latest is the path of the mirror's latest.json. It is empty if To is a single archive.
 	Latest   string
 	Database evidence.Database
 	// Records counts the records of each provider.
 	Records map[string]int
 }
 
-// Build makes a database that contains every record of the input. It returns an error that names
+// Build makes a database that contains every record in opts.From. It returns an error that names
 // the file if grype does not support a record, if a record names no package, or if the versions in
 // a record cannot be compared. grype's own builder would log these problems and continue. After an
-// error nothing is left behind.
+// error, Build leaves no output behind.
 func Build(ctx context.Context, opts BuildOptions) (_ *BuildResult, err error) {
 	defer func() {
 		if err != nil {
@@ -114,7 +114,8 @@ func Build(ctx context.Context, opts BuildOptions) (_ *BuildResult, err error) {
 	return out, nil
 }
 
-// writeRecords writes the records of all sources to a new database.
+// writeRecords writes the records of all providers to a new database. It returns the number of
+// records of each provider.
 func writeRecords(ctx context.Context, folder string, sources []source) (_ map[string]int, err error) {
 	states := make(provider.States, len(sources))
 	for i, s := range sources {
@@ -155,11 +156,11 @@ func writeRecords(ctx context.Context, folder string, sources []source) (_ map[s
 	return counts, nil
 }
 
-// builder converts records to rows of the database.
+// builder converts records to database rows.
 type builder struct {
 	writer     data.Writer
 	processors []data.Processor
-	ids        map[string]string // files of the records maintained by hand, by provider and ID
+	ids        map[string]string // files of the records maintained by hand, by provider and record ID
 }
 
 func (b *builder) add(s source, r rawRecord) error {
@@ -215,7 +216,7 @@ func (b *builder) osv(s source, name string, document []byte) ([]data.Entry, err
 		return nil, err
 	}
 	if !s.byHand && len(doc.Affected) == 0 {
-		// Feeds contain IDs of advisories that affect nothing.
+		// Feeds contain IDs of advisories that do not affect any package.
 		return nil, nil
 	}
 	if s.byHand {
@@ -228,7 +229,8 @@ func (b *builder) osv(s source, name string, document []byte) ([]data.Entry, err
 	return doc.entries(s.state)
 }
 
-// checkEntry verifies that the row of a record can be matched.
+// checkEntry returns an error if matchers could never find the row of a record. byHand is true for
+// a record maintained by hand.
 func checkEntry(e data.Entry, byHand bool) error {
 	row, ok := e.Data.(transformers.RelatedEntries)
 	if !ok {
@@ -237,7 +239,7 @@ func checkEntry(e data.Entry, byHand bool) error {
 	if h := row.VulnerabilityHandle; byHand && h != nil && h.Status == v6.VulnerabilityActive && len(row.Related) == 0 && h.ProviderID != "nvd" {
 		// NVD entries without packages are useful, because their severities replace missing
 		// severities of other records.
-		return fmt.Errorf("%q affects no package", h.Name)
+		return fmt.Errorf("the record %q affects no package", h.Name)
 	}
 	for _, related := range row.Related {
 		var (
@@ -259,7 +261,7 @@ func checkEntry(e data.Entry, byHand bool) error {
 				return err
 			}
 		default:
-			continue // KEV, EPSS, CWE and end of life have no versions
+			continue // KEV, EPSS, CWE and end-of-life rows have no versions.
 		}
 		if byHand && pkg != nil && !isPackageType(pkg.Ecosystem) {
 			return fmt.Errorf("ecosystem %q of package %q is unknown: its advisories would never match", pkg.Ecosystem, pkg.Name)
@@ -271,7 +273,7 @@ func checkEntry(e data.Entry, byHand bool) error {
 		if pkg != nil {
 			typ = pkg.Ecosystem
 		}
-		// NVD's ranges have no ecosystem, so the strict check does not apply to them.
+		// NVD's version ranges have no ecosystem, so the strict check does not apply to them.
 		if err := checkRanges(blob.Ranges, typ, byHand && typ != ""); err != nil {
 			return err
 		}
@@ -292,7 +294,7 @@ func checkRanges(ranges []v6.Range, typ string, strict bool) error {
 		}
 		format := version.ParseFormat(r.Version.Type)
 		if strict && format == version.UnknownFormat {
-			// grype compares such versions with the format of the matched package.
+			// grype compares versions of unknown format in the format of the matched package.
 			format = grypepkg.VersionFormat(grypepkg.Package{Type: syftpkg.Type(typ)})
 		}
 		c, err := version.GetConstraint(r.Version.Constraint, format)

@@ -21,7 +21,7 @@ import (
 	syftpkg "github.com/anchore/syft/syft/pkg"
 )
 
-// advisory is an OSV document as a company would maintain it.
+// advisory is an OSV document for a company's own package.
 const advisory = `{
   "schema_version": "1.7.0",
   "id": "ACME-2026-1",
@@ -77,7 +77,7 @@ func TestPrivateAdvisoryIsNotSkipped(t *testing.T) {
 	if want := time.Date(2026, 5, 30, 0, 0, 0, 0, time.UTC); !Published(v).Equal(want) {
 		t.Errorf("published %s", Published(v))
 	}
-	// The database also has data of other feeds about the alias.
+	// The database also has KEV and EPSS data about the CVE that is an alias of the advisory.
 	if len(v.Metadata.KnownExploited) != 1 || len(v.Metadata.EPSS) != 1 {
 		t.Errorf("known exploits are %v, EPSS is %v", v.Metadata.KnownExploited, v.Metadata.EPSS)
 	}
@@ -103,8 +103,8 @@ func TestPrivateAdvisoryInAnEnvelopeIsNotSkipped(t *testing.T) {
 }
 
 // TestPrivateAdvisoryForADistributionHidesNothing checks that a private advisory for a distribution
-// is found and does not hide the distribution's own feed. Without the codename, the row of the
-// release would not be found and would hide the feed.
+// is found and does not hide the distribution's own feed. Without the codename, grype would not
+// find the advisory's row for the release, and that row would hide the feed.
 func TestPrivateAdvisoryForADistributionHidesNothing(t *testing.T) {
 	text := strings.NewReplacer(`"npm"`, `"Debian:12"`, "@acme/parser", "acme-agent", "SEMVER", "ECOSYSTEM").Replace(advisory)
 	from := advisories(t, map[string]string{"1.json": text})
@@ -148,18 +148,18 @@ func TestUnusableRecordIsNotSkipped(t *testing.T) {
 		"unknown ecosystem":    {replace(advisory, `"npm"`, `"NPM"`), `"NPM"`},
 		"name a release":       {replace(advisory, `"npm"`, `"Debian"`), "name a release"},
 		"Ubuntu Pro":           {replace(advisory, `"npm"`, `"Ubuntu:Pro:22.04:LTS"`), "name a release"},
-		"no versions":          {replace(advisory, `"ranges"`, `"versions":[],"ranges"`, `[{"introduced": "1.0.0"}, {"fixed": "1.4.2"}]`, `[]`), "do not introduce"},
+		"no versions":          {replace(advisory, `"ranges"`, `"versions":[],"ranges"`, `[{"introduced": "1.0.0"}, {"fixed": "1.4.2"}]`, `[]`), "no event that introduces"},
 		"only commits":         {replace(advisory, "SEMVER", "GIT"), "no affected versions"},
 		"unknown range type":   {replace(advisory, "SEMVER", "SEMVAR"), "SEMVAR"},
 		"bad version":          {replace(advisory, "1.4.2", "one.four"), "one.four"},
 		"two versions":         {replace(advisory, "1.4.2", "1.4.2 || 1.0.0"), "not a single version"},
 		"fixed, not begun":     {replace(advisory, `{"introduced": "1.0.0"}, `, ""), "not introduced"},
-		"two in one event":     {replace(advisory, `{"introduced": "1.0.0"}, {`, `{"introduced": "1.0.0", `), "want one of"},
-		"limit":                {replace(advisory, `"fixed"`, `"limit"`), "want one of"},
+		"two in one event":     {replace(advisory, `{"introduced": "1.0.0"}, {`, `{"introduced": "1.0.0", `), "expected one of"},
+		"limit":                {replace(advisory, `"fixed"`, `"limit"`), "expected one of"},
 		"bad vector":           {replace(advisory, "/AV:N", "/AV:?"), "not a CVSS_V3 vector"},
 		"vector of another":    {replace(advisory, "CVSS_V3", "CVSS_V4"), "not a CVSS_V4 vector"},
 		"severity in no words": {replace(advisory, `"references"`, `"database_specific":{"severity":"sever"},"references"`), "sever"},
-		"severity as a number": {replace(advisory, `"references"`, `"database_specific":{"severity":9.8},"references"`), "want a word"},
+		"severity as a number": {replace(advisory, `"references"`, `"database_specific":{"severity":9.8},"references"`), "expected a string"},
 		"bad date":             {replace(advisory, "2026-05-30T00:00:00Z", "30 May"), "30 May"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -189,7 +189,7 @@ func TestUnusableFolderIsNotSkipped(t *testing.T) {
 		files map[string]string
 		want  string
 	}{
-		"nothing":             {nil, "no folder of a provider"},
+		"nothing":             {nil, "does not contain a provider's folder"},
 		"name of provider":    {map[string]string{"acme inc/1.json": advisory}, "invalid provider name"},
 		"no records":          {map[string]string{"acme/README.md": "x"}, "no records"},
 		"record outside":      {map[string]string{"1.json": advisory}, "folder with the name of their provider"},
@@ -200,7 +200,7 @@ func TestUnusableFolderIsNotSkipped(t *testing.T) {
 		"broken state":        {map[string]string{"acme/metadata.json": "{"}, "metadata.json"},
 		"state without name":  {map[string]string{"acme/metadata.json": "{}"}, "provider is missing"},
 		"state without date":  {map[string]string{"acme/metadata.json": `{"provider":"acme"}`}, "time of capture"},
-		"state without files": {map[string]string{"acme/metadata.json": `{"provider":"acme","timestamp":"2026-06-01T00:00:00Z"}`}, "listing of its results is missing"},
+		"state without files": {map[string]string{"acme/metadata.json": `{"provider":"acme","timestamp":"2026-06-01T00:00:00Z"}`}, "checksum listing of the results is missing"},
 		"unknown store": {map[string]string{
 			"acme/metadata.json":         `{"provider":"acme","timestamp":"2026-06-01T00:00:00Z","store":"cloud","listing":{"path":"results/listing.xxh64"}}`,
 			"acme/results/listing.xxh64": ""}, `"cloud"`},
@@ -319,7 +319,7 @@ func TestWorkspaceMustMatchItsListing(t *testing.T) {
 		damage func(results string)
 		want   string
 	}{
-		"file not listed": {func(r string) { write(t, filepath.Join(r, "2.json"), []byte(advisory)) }, "not in the listing"},
+		"file not listed": {func(r string) { write(t, filepath.Join(r, "2.json"), []byte(advisory)) }, "not in the checksum listing"},
 		"file changed":    {func(r string) { write(t, filepath.Join(r, "1.json"), []byte(item+" ")) }, "hash mismatch"},
 		"file missing": {func(r string) {
 			if err := os.Remove(filepath.Join(r, "1.json")); err != nil {

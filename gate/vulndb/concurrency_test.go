@@ -17,7 +17,8 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// child runs a job. It is called when a test starts this test binary as another process.
+// child runs a job of a test in this process. TestMain calls it if a test started this test binary
+// as a child process.
 func child(job string, args []string) error {
 	ctx := context.Background()
 	switch dir := args[0]; job {
@@ -40,7 +41,7 @@ func child(job string, args []string) error {
 		_, err := Update(ctx, UpdateOptions{Dir: dir, URL: args[1], Now: stopped(built)})
 		return err
 	case "hang":
-		// Exit during an import, with the write lock and a temporary folder.
+		// Exit during an import, with the write lock and a temporary folder left behind.
 		w, err := lockForWriting(ctx, dir)
 		if err != nil {
 			return err
@@ -57,7 +58,7 @@ func child(job string, args []string) error {
 	return fmt.Errorf("unknown job %q", job)
 }
 
-// readOnce opens the current database and checks for an entry that all databases of the test have.
+// readOnce opens the current database and looks up an advisory that all databases of the test have.
 func readOnce(ctx context.Context, dir string) error {
 	db, err := Open(ctx, dir)
 	if err != nil {

@@ -15,11 +15,12 @@ import (
 )
 
 // Covers reports whether the database has advisories for a distribution's release. If it has none,
-// grype finds nothing in the distribution's packages and does not report this.
+// grype finds nothing in the distribution's packages and does not report the gap.
 //
-// Covers looks up data as the matchers do: with the same aliases (RHEL's data for AlmaLinux) and the
-// same rule for rolling releases. But it never accepts the data of another release. An unknown minor version is covered only if the database has data for the whole major
-// version. Debian and RHEL have such data, Alpine and Ubuntu do not.
+// Covers looks up data as the matchers do: with the same aliases (RHEL's data for AlmaLinux) and
+// the same rule for rolling releases. But it never accepts the data of another release. An unknown
+// minor version is covered only if the database has data for the whole major version. Debian and
+// RHEL have such data, Alpine and Ubuntu do not.
 //
 // A support channel such as EUS does not count on its own, because its advisories are only searched
 // in addition to those for the release. A distribution without a release counts as covered, because
@@ -55,17 +56,17 @@ type coverage struct {
 	counts map[string]Advisories
 }
 
-// fromPackagesOfType selects the advisories about packages of a type. The query takes the type
-// twice. It applies grype's replacements of types; for example, erlang-otp uses hex. The order of
-// the join makes SQLite use the index on ecosystems.
+// fromPackagesOfType is the part of a query that selects the advisories about packages of a type.
+// The query takes the type twice. It applies grype's type replacements; for example, erlang-otp
+// uses hex. The order of the join makes SQLite use the index on ecosystems.
 const fromPackagesOfType = `FROM packages CROSS JOIN affected_package_handles ON affected_package_handles.package_id = packages.id
 	WHERE packages.ecosystem = COALESCE(
 		(SELECT replacement_ecosystem FROM package_specifier_overrides WHERE ecosystem = ? COLLATE NOCASE LIMIT 1), ?) COLLATE NOCASE
 	AND affected_package_handles.operating_system_id IS NULL`
 
 // CoversType reports whether the database has any advisory that matchers find by the name of a
-// package of type t. If it has none, grype finds nothing in such packages and does not report this.
-// For packages of distributions, use Covers.
+// package of type t. If it has none, grype finds nothing in such packages and does not report the
+// gap. For packages of distributions, use Covers.
 func (db *DB) CoversType(ctx context.Context, t syftpkg.Type) (bool, error) {
 	db.coverage.mu.Lock()
 	defer db.coverage.mu.Unlock()
@@ -83,8 +84,8 @@ func (db *DB) CoversType(ctx context.Context, t syftpkg.Type) (bool, error) {
 	return found, nil
 }
 
-// HasAdvisories reports whether the database has any entry for a package of type t with one of the
-// names. A name without a group, such as the name of a jar, matches every group.
+// HasAdvisories reports whether the database has any advisory for a package of type t with one of
+// the names. A name without a group, such as the name of a jar, matches every group.
 func (db *DB) HasAdvisories(ctx context.Context, t syftpkg.Type, names ...string) (bool, error) {
 	for _, name := range names {
 		if name == "" {
@@ -184,7 +185,8 @@ func (db *DB) releases(spec v6.OSSpecifier) ([]v6.OperatingSystem, error) {
 	}
 	for _, row := range rows {
 		if row.MinorVersion != "" {
-			// grype's last fallback returns every release with the same major version.
+			// Ignore grype's last fallback, which returns every release with the same major
+			// version.
 			return nil, nil
 		}
 	}

@@ -22,10 +22,10 @@ func TestCoversKnownReleases(t *testing.T) {
 	for _, d := range []*distro.Distro{
 		release("debian", "12", "bookworm"),
 		release("debian", "12.5", "bookworm"),
-		release("debian", "", "forky"), // as Debian unstable identifies itself
+		release("debian", "", "forky"), // Debian unstable names itself forky, without a version
 		release("raspbian", "12", "bookworm"),
 		release("alpine", "3.18.4", ""),
-		release("alpine", "3.23.0_alpha20250612", ""), // as Alpine edge identifies itself
+		release("alpine", "3.23.0_alpha20250612", ""), // the version of Alpine edge
 		release("ubuntu", "22.04", "jammy"),
 		release("rhel", "9.4", ""),
 		release("almalinux", "9.4", ""),
@@ -51,9 +51,9 @@ func TestMissingDistributionIsNotClean(t *testing.T) {
 		release("debian", "99", ""),
 		release("debian", "9", "stretch"),
 		release("alpine", "99.1", ""),
-		release("alpine", "3.99.0", ""), // matched against 3.18 to 3.22
+		release("alpine", "3.99.0", ""), // grype would match 3.99.0 against 3.18 to 3.22.
 		release("alpine", "3", ""),
-		release("ubuntu", "22.10", "kinetic"), // matched against 22.04
+		release("ubuntu", "22.10", "kinetic"), // grype would match 22.10 against 22.04.
 		release("ubuntu", "24.04", "noble"),
 		release("rhel", "8.4", ""),
 		release("fedora", "41", ""),
@@ -98,7 +98,7 @@ func TestEndOfLife(t *testing.T) {
 		{release("debian", "8.11", "jessie"), "2018-06-17"},
 		{release("rhel", "9", ""), "2032-05-31"},
 		{release("rhel", "9.4", ""), "2032-05-31"},
-		{release("almalinux", "9.4", ""), ""}, // has its own end of life, which the database does not have
+		{release("almalinux", "9.4", ""), ""}, // AlmaLinux has its own end of life, which the database does not have.
 		{release("debian", "12", "bookworm"), ""},
 		{release("alpine", "3.99", ""), ""},
 		{release("acmeos", "1", ""), ""},
@@ -118,7 +118,7 @@ func TestEndOfLife(t *testing.T) {
 	}
 }
 
-// without installs a database of the example records without some of their folders.
+// without installs a database of the example records without the folders of some providers.
 func without(t *testing.T, folders ...string) *DB {
 	t.Helper()
 	from := filepath.Join(t.TempDir(), "records")
@@ -152,7 +152,7 @@ func TestTypeWithoutAdvisoriesIsNotCovered(t *testing.T) {
 			[]syftpkg.Type{"go-module"}, []syftpkg.Type{"npm", "python", "gem", "java-archive", "jenkins-plugin"}, true},
 		"nothing by CPE": {without(t, "nvd"), []syftpkg.Type{"npm"}, []syftpkg.Type{"R-package"}, false},
 	} {
-		for range 2 { // from the database, then from the cache
+		for range 2 { // The first result comes from the database, the second one from the cache.
 			for _, covered := range []bool{true, false} {
 				types := tt.covered
 				if !covered {

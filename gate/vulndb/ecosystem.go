@@ -17,11 +17,11 @@ import (
 	"github.com/anchore/syft/syft/pkg"
 )
 
-// ecosystem is an OSV ecosystem in grype's terms.
+// ecosystem describes an OSV ecosystem with grype's names.
 type ecosystem struct {
 	typ    pkg.Type
-	format string // version format, as named in the database
-	// system is the release of a distribution. It is nil for a language ecosystem.
+	format string // the version format, as named in the database
+	// system is the release of the distribution. It is nil for a language ecosystem.
 	system *v6.OperatingSystem
 }
 
@@ -87,8 +87,8 @@ func lookupEcosystem(osv string, state provider.State) (*ecosystem, error) {
 }
 
 // operatingSystem returns grype's description of a release. It gets the description by processing a
-// made-up record, because grype's table of codenames is internal. A row without the codename would
-// never be found.
+// made-up record, because grype's table of codenames is internal. grype would never find a row
+// without the codename.
 func operatingSystem(namespace, format string, state provider.State) (*v6.OperatingSystem, error) {
 	type fixedIn struct{ Name, NamespaceName, Version, VersionFormat string }
 	type vulnerability struct {

@@ -5,7 +5,7 @@ import "fmt"
 // Problem is the reason why a database cannot be used.
 type Problem string
 
-// The problems.
+// The possible problems.
 const (
 	// Missing means that no database is installed, or only a database for another version of grype.
 	Missing Problem = "missing"
@@ -18,7 +18,7 @@ const (
 	FromFuture Problem = "from the future"
 )
 
-// UnusableError means that the database in Dir cannot be used. Installing another database fixes
+// UnusableError means that the database in Dir cannot be used. Installing another database solves
 // this. Dir is empty if the error is only about the metadata of a database.
 type UnusableError struct {
 	Problem Problem

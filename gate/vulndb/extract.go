@@ -18,12 +18,12 @@ import (
 	"github.com/mikelolasagasti/xz"
 )
 
-// Limits limit the size of data from a network or an archive. If a field is zero, its default
-// applies.
+// Limits limit the size of data that is downloaded or extracted from an archive. If a field is
+// zero, its default applies.
 type Limits struct {
 	// Archive is the maximum size of a compressed database, in bytes. Default: 2 GiB.
 	Archive int64
-	// Database is the maximum size of the database file in it, in bytes. Default: 16 GiB.
+	// Database is the maximum size of the database file in the archive, in bytes. Default: 16 GiB.
 	Database int64
 }
 
@@ -38,8 +38,8 @@ func (l Limits) withDefaults() Limits {
 }
 
 const (
-	// maxWindow limits the memory of a decompressor, in bytes. The highest level of the zstd
-	// command needs this much.
+	// maxWindow limits the memory of a decompressor, in bytes. The highest compression level of the
+	// zstd command needs this much.
 	maxWindow = 128 << 20
 	// maxRest is the maximum size of everything in an archive except the database file: padding,
 	// and grype's small import.json.
@@ -47,7 +47,7 @@ const (
 )
 
 // extract writes the database file of an archive to a folder. The input can also be a bare database
-// file. extract detects the format from the content, not from the file name.
+// file. extract detects the format from the content of the input, not from its name.
 func extract(ctx context.Context, file, folder string, limits Limits) (err error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -100,12 +100,12 @@ func unpack(plain io.Reader, folder string, maxDatabase int64) error {
 		}
 		switch name := strings.TrimPrefix(h.Name, "./"); {
 		case h.Typeflag != tar.TypeReg:
-			return fmt.Errorf("the archive has %q, which is not a regular file", h.Name)
+			return fmt.Errorf("the entry %q of the archive is not a regular file", h.Name)
 		case name == v6.ImportMetadataFileName:
 			// import.json has grype's checksum of the database file on the machine that packed it.
-			// It is not needed.
+			// imagegate does not need it.
 		case name != v6.VulnerabilityDBFileName:
-			return fmt.Errorf("the archive has the unexpected file %q; only %s is allowed", h.Name, v6.VulnerabilityDBFileName)
+			return fmt.Errorf("the archive contains the unexpected file %q; only %s is allowed", h.Name, v6.VulnerabilityDBFileName)
 		case found:
 			return fmt.Errorf("the archive contains %q twice", h.Name)
 		default:
@@ -116,7 +116,7 @@ func unpack(plain io.Reader, folder string, maxDatabase int64) error {
 		}
 	}
 	if !found {
-		return fmt.Errorf("the archive does not have %s", v6.VulnerabilityDBFileName)
+		return fmt.Errorf("the archive does not contain %s", v6.VulnerabilityDBFileName)
 	}
 	// The checksum of the compressed stream follows the end of the tar archive.
 	if _, err := io.Copy(io.Discard, bounded); err != nil {
@@ -141,7 +141,7 @@ func writeDatabase(r io.Reader, folder string, limit int64) (err error) {
 	return nil
 }
 
-// boundedReader is a reader that returns an error beyond its limit, not io.EOF.
+// boundedReader is a reader that returns an error, not io.EOF, after more bytes than its limit.
 type boundedReader struct {
 	r    io.Reader
 	left int64

@@ -26,9 +26,9 @@ const (
 // errIdle is the error for a transfer that was stopped by the idle timeout.
 var errIdle = errors.New("the feed stopped sending data")
 
-// feed is a server that publishes databases.
+// feed is an HTTP server that publishes databases.
 type feed struct {
-	url         *url.URL // URL of latest.json, with credentials
+	url         *url.URL // the URL of latest.json, with credentials
 	client      *http.Client
 	idleTimeout time.Duration
 }
@@ -80,7 +80,7 @@ func (f *feed) latest(ctx context.Context) (*distribution.LatestDocument, error)
 	return parseLatest(data)
 }
 
-// parseLatest checks latest.json, which may be cut off after maxLatest bytes.
+// parseLatest parses and checks latest.json. data has at most one byte more than maxLatest.
 func parseLatest(data []byte) (*distribution.LatestDocument, error) {
 	if len(data) > maxLatest {
 		return nil, fmt.Errorf("latest.json is longer than %d bytes", maxLatest)
@@ -123,7 +123,7 @@ func (f *feed) fetch(ctx context.Context, from *url.URL, file, checksum string, 
 			return fmt.Errorf("the file is larger than %d bytes", limit)
 		}
 		if got := "sha256:" + hex.EncodeToString(hash.Sum(nil)); got != checksum {
-			return fmt.Errorf("the file has checksum %s, but the feed states %s", got, checksum)
+			return fmt.Errorf("the file has checksum %s, but the feed lists %s", got, checksum)
 		}
 		return nil
 	})
@@ -139,7 +139,7 @@ func (f *feed) get(ctx context.Context, from *url.URL, read func(body io.Reader,
 
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.String(), nil)
 	if err != nil {
-		return errors.New("the URL is invalid")
+		return errors.New("the URL of the download is invalid")
 	}
 	resp, err := f.client.Do(req) //nolint:bodyclose // closed below, whatever the status
 	if err != nil {
@@ -161,7 +161,8 @@ func (f *feed) get(ctx context.Context, from *url.URL, read func(body io.Reader,
 	return cause(ctx, read(body, resp.ContentLength))
 }
 
-// cause returns errIdle instead of the "context canceled" error that the watchdog causes.
+// cause returns errIdle instead of the "context canceled" error if the idle timeout canceled the
+// transfer.
 func cause(ctx context.Context, err error) error {
 	if err != nil && errors.Is(context.Cause(ctx), errIdle) {
 		return errIdle
@@ -173,7 +174,7 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// meter counts the bytes written to it.
+// meter is a writer that counts its bytes.
 type meter struct {
 	done, total int64
 	report      func(done, total int64)

@@ -12,11 +12,11 @@ import (
 )
 
 // sums has the checksums of a file. XXH64 is fast, and is checked on every run to detect damage.
-// SHA-256 is computed only at installation and names the folder of the file.
+// SHA-256 is computed only at installation, and becomes the name of the database's folder.
 type sums struct {
 	size   int64
-	xxh64  string // hex
-	sha256 string // hex; empty from fastHash
+	xxh64  string // in hexadecimal
+	sha256 string // in hexadecimal; empty if fastHash computed the sums
 }
 
 // fastHash computes the size and XXH64 of a file.

@@ -15,9 +15,9 @@ import (
 type ImportOptions struct {
 	// Dir is the directory of the databases. Import creates it if it does not exist.
 	Dir string
-	// File is a database archive (.tar.zst, .tar.gz or .tar.xz), a bare database file, or the folder
-	// of a mirror, as Build writes it. Of a mirror, Import takes the newest archive and verifies the
-	// checksum that the mirror states.
+	// File is a database archive (.tar.zst, .tar.gz or .tar.xz), a bare database file, or the
+	// folder of a mirror, as Build writes it. From a mirror, Import takes the newest archive and
+	// verifies its checksum in latest.json.
 	File string
 	// Checksum is the expected checksum of the file, "sha256:<hex>". Default: no check.
 	Checksum string
@@ -60,8 +60,7 @@ func Import(ctx context.Context, opts ImportOptions) (_ evidence.Database, err e
 	if err != nil {
 		return evidence.Database{}, err
 	}
-	// A bare database file has the larger limit. This check only prevents hashing a file without
-	// end.
+	// A bare database file has the larger limit. This check only prevents hashing an endless file.
 	if !stat.Mode().IsRegular() || stat.Size() > max(limits.Archive, limits.Database) {
 		return evidence.Database{}, errors.New("the file is not a regular file or is too large")
 	}
@@ -76,10 +75,10 @@ func Import(ctx context.Context, opts ImportOptions) (_ evidence.Database, err e
 		now:     opts.Now(),
 	}
 	if from.checked && from.archive != opts.Checksum {
-		return evidence.Database{}, fmt.Errorf("the file has checksum %s, not %s", from.archive, opts.Checksum)
+		return evidence.Database{}, fmt.Errorf("the file has checksum %s, not the expected checksum %s", from.archive, opts.Checksum)
 	}
 	if published != "" && from.archive != published {
-		return evidence.Database{}, fmt.Errorf("the checksum of %s is %s, but the mirror states %s", file, from.archive, published)
+		return evidence.Database{}, fmt.Errorf("the checksum of %s is %s, but latest.json of the mirror lists %s", file, from.archive, published)
 	}
 	// With a pinned checksum, always install the file. Only the record in Dir states that the
 	// current database came from this file, and a user who pins a checksum does not trust the
@@ -105,7 +104,7 @@ func (w *writer) installArchive(ctx context.Context, file string, limits Limits,
 // checkChecksum returns an error unless s is "sha256:<hex>" or empty.
 func checkChecksum(s string) error {
 	if s != "" && !isChecksum(s) {
-		return fmt.Errorf("invalid checksum %q: want sha256: and 64 hex digits in lower case", s)
+		return fmt.Errorf("invalid checksum %q: expected sha256: and 64 hexadecimal digits in lower case", s)
 	}
 	return nil
 }

@@ -96,7 +96,7 @@ func TestImportReadsEveryFormat(t *testing.T) {
 		member{tar.Header{Name: v6.ImportMetadataFileName}, []byte("{}")})
 	for _, format := range []string{"gz", "zst", "xz", "db"} {
 		t.Run(format, func(t *testing.T) {
-			// The format is detected from the content, not from the name.
+			// Import detects the format from the content, not from the file name.
 			file := filepath.Join(t.TempDir(), "database")
 			data := db
 			if format != "db" {
@@ -155,7 +155,7 @@ func TestImportRefusesOtherFiles(t *testing.T) {
 		"name below":       {data: compress(t, "gz", tarOf(t, member{tar.Header{Name: "6/vulnerability.db"}, db})), want: "only vulnerability.db"},
 		"further file":     {data: compress(t, "gz", tarOf(t, good, member{tar.Header{Name: recordName}, []byte("{}")})), want: "only vulnerability.db"},
 		"twice":            {data: compress(t, "gz", tarOf(t, good, good)), want: "twice"},
-		"no database":      {data: compress(t, "gz", tarOf(t, member{tar.Header{Name: v6.ImportMetadataFileName}, []byte("{}")})), want: "not have vulnerability.db"},
+		"no database":      {data: compress(t, "gz", tarOf(t, member{tar.Header{Name: v6.ImportMetadataFileName}, []byte("{}")})), want: "not contain vulnerability.db"},
 		"symbolic link":    {data: compress(t, "gz", tarOf(t, member{tar.Header{Name: v6.VulnerabilityDBFileName, Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}, nil})), want: "not a regular file"},
 		"folder":           {data: compress(t, "gz", tarOf(t, member{tar.Header{Name: "./", Typeflag: tar.TypeDir}, nil})), want: "not a regular file"},
 		"no tar":           {data: compress(t, "gz", []byte(strings.Repeat("x", 2000))), want: "reading the archive"},
@@ -208,14 +208,14 @@ func TestImportWithChecksumTakesNoOtherFile(t *testing.T) {
 	wantError(t, err, b.Checksum)
 	opts.Checksum = "SHA256:" + strings.Repeat("0", 64)
 	_, err = Import(t.Context(), opts)
-	wantError(t, err, "want sha256:")
+	wantError(t, err, "expected sha256:")
 }
 
 // TestImportTakesTheNewestArchiveOfAMirror checks that Import accepts the folder that Build wrote,
 // and refuses one whose archive differs from its latest.json.
 func TestImportTakesTheNewestArchiveOfAMirror(t *testing.T) {
 	m := mirror(t, records, built)
-	folder := t.TempDir() // other tests share the mirror
+	folder := t.TempDir() // Copy the mirror, because other tests share it.
 	if err := os.CopyFS(folder, os.DirFS(filepath.Dir(filepath.Dir(m.Latest)))); err != nil {
 		t.Fatal(err)
 	}
@@ -233,10 +233,10 @@ func TestImportTakesTheNewestArchiveOfAMirror(t *testing.T) {
 		t.Fatal(err)
 	}
 	for content, want := range map[string]string{
-		"":  "without v6/latest.json",
+		"":  "does not contain v6/latest.json",
 		"{": "reading latest.json",
-		strings.Replace(string(latest), filepath.Base(m.Archive), "../"+filepath.Base(m.Archive), 1): "not a file below it",
-		strings.Replace(string(latest), m.Checksum, "sha256:"+strings.Repeat("0", 64), 1):            "but the mirror states",
+		strings.Replace(string(latest), filepath.Base(m.Archive), "../"+filepath.Base(m.Archive), 1): "not a file in the mirror",
+		strings.Replace(string(latest), m.Checksum, "sha256:"+strings.Repeat("0", 64), 1):            "but latest.json of the mirror lists",
 		strings.Replace(string(latest), filepath.Base(m.Archive), "none.tar.zst", 1):                 "no such file",
 	} {
 		if err := os.Remove(latestFile); err != nil {
@@ -258,8 +258,8 @@ func TestImportTakesTheNewestArchiveOfAMirror(t *testing.T) {
 	}
 }
 
-// TestImportMayGoBack checks that an import accepts an older database, because importing is an
-// explicit choice.
+// TestImportMayGoBack checks that Import accepts a database older than the current one, because
+// importing is an explicit choice.
 func TestImportMayGoBack(t *testing.T) {
 	dir := install(t)
 	older := mirror(t, records, built.Add(-time.Hour))

@@ -14,10 +14,10 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// origin describes where a database file that is being installed comes from.
+// origin describes the source of a database file during its installation.
 type origin struct {
-	source  string // for display, without credentials
-	archive string // "sha256:<hex>" of the archive
+	source  string // the URL or file name for messages, without credentials
+	archive string // the checksum of the archive, "sha256:<hex>"
 	// checked means that the archive matched a checksum that was known in advance.
 	checked bool
 	now     time.Time
@@ -72,8 +72,8 @@ func (w *writer) install(ctx context.Context, tmp string, from origin, accept fu
 	return info, nil
 }
 
-// finish writes the record and the lock file next to the database file, and syncs everything to
-// disk.
+// finish writes the record and the lock file of a database next to its file, and syncs everything
+// to disk.
 func finish(folder, file string, rec record) error {
 	if err := rec.write(folder); err != nil {
 		return err
@@ -98,10 +98,10 @@ func describeFile(folder string) (evidence.Database, error) {
 	return info, errors.Join(err, r.Close())
 }
 
-// checkIntegrity lets sqlite check the whole file. sqlite opens truncated and damaged files without
-// an error, and only fails when a query reaches the damage.
+// checkIntegrity makes SQLite check the whole file. SQLite opens truncated and damaged files
+// without an error, and only fails when a query reaches the damage.
 func checkIntegrity(ctx context.Context, file string) (err error) {
-	// grype registers this driver.
+	// The package grype registers this driver.
 	db, err := sql.Open("sqlite", "file:"+file+"?mode=ro&immutable=1")
 	if err != nil {
 		return err

@@ -12,10 +12,11 @@ import (
 // grype several queries for each of them.
 type knownNames struct {
 	mu    sync.RWMutex
-	names map[string]tables // by folded name
+	names map[string]tables // the index, by folded name
 }
 
-// tables states which tables have rows about a name, for any ecosystem and any distribution.
+// tables records which database tables have rows about a package name, for any ecosystem and any
+// distribution.
 type tables struct{ affected, unaffected bool }
 
 // of returns the tables that have rows about a name. known is false if the name was never looked
@@ -38,7 +39,7 @@ func (p *knownNames) add(found map[string]tables) {
 // fold returns the same string for all names that are equal in the database. The database ignores
 // the case of ASCII letters only: https://www.sqlite.org/datatype3.html#collating_sequences
 func fold(name string) string {
-	b := []byte(name) // as bytes, so that invalid UTF-8 does not change
+	b := []byte(name) // works on bytes, so that invalid UTF-8 does not change
 	for i, c := range b {
 		if 'A' <= c && c <= 'Z' {
 			b[i] = c + 'a' - 'A'
@@ -52,7 +53,7 @@ const askedAtOnce = 1000
 
 // Preload looks up which of the names have rows in the database. Later searches for names without
 // rows are then answered from memory. The results are the same, because the database does not
-// change while it is open. Searches for other names still query the database and take longer.
+// change while it is open. Searches for other names still query the database.
 func (db *DB) Preload(ctx context.Context, names []string) error {
 	asked := make([]string, len(names))
 	for i, name := range names {

@@ -8,8 +8,8 @@ import (
 )
 
 // TestPreloadedNamesGiveTheSameAnswers checks that searches for preloaded names give the same
-// results as other searches, in every letter case, even if only one of the two tables has rows
-// about a name.
+// results as other searches, in every letter case, even if only one of the two database tables has
+// rows about a name.
 func TestPreloadedNamesGiveTheSameAnswers(t *testing.T) {
 	dir := install(t)
 	tamper(t, dir,

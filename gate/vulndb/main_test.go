@@ -32,7 +32,7 @@ import (
 
 const records = "../../examples/records"
 
-// built is the build time and the current time of the tests.
+// built is the build time of the test databases and the current time in tests.
 var built = time.Date(2026, 6, 23, 12, 0, 0, 0, time.UTC)
 
 func stopped(t time.Time) func() time.Time { return func() time.Time { return t } }
@@ -57,7 +57,7 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// shared has the mirrors of the example records, which tests only read.
+// shared has the mirrors of the example records. Tests must not modify them.
 var shared struct {
 	sync.Mutex
 	dir     string
@@ -93,7 +93,7 @@ func build(t *testing.T, from, to string, at time.Time) *BuildResult {
 	return out
 }
 
-// root returns the folder of a mirror that is served over HTTP.
+// root returns the folder of a mirror that a test serves over HTTP.
 func root(b *BuildResult) string { return filepath.Dir(filepath.Dir(b.Archive)) }
 
 // serve serves a mirror and counts requests for archives.
@@ -142,7 +142,7 @@ func openDB(t *testing.T, dir string) *DB {
 	return db
 }
 
-// folders lists the entries of a directory, except the lock file.
+// folders lists the entries of a database directory, except the lock file.
 func folders(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -158,7 +158,7 @@ func folders(t *testing.T, dir string) []string {
 	return out
 }
 
-// unchanged checks that a failed change did not modify the directory.
+// unchanged checks that a failed update or import did not modify the database directory.
 func unchanged(t *testing.T, dir string, before []string, info evidence.Database) {
 	t.Helper()
 	if after := folders(t, dir); !slices.Equal(before, after) {
@@ -195,7 +195,7 @@ func wantError(t *testing.T, err error, parts ...string) {
 	}
 }
 
-// currentFolder returns the folder that the pointer names.
+// currentFolder returns the folder that the pointer file in dir names.
 func currentFolder(t *testing.T, dir string) string {
 	t.Helper()
 	name, err := readPointer(dir)

@@ -24,7 +24,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// publish writes the database of a folder to a mirror or to a single archive. In a mirror, it
+// publish writes the database in a folder to a mirror or to a single archive. In a mirror, it
 // replaces latest.json only after the archive is complete.
 func publish(ctx context.Context, folder, to string, info evidence.Database) (*BuildResult, error) {
 	if archiveExtension(to) != "" {
@@ -57,8 +57,8 @@ func publish(ctx context.Context, folder, to string, info evidence.Database) (*B
 	return out, nil
 }
 
-// archiveName returns a unique name for an archive in the format of the Grype project, which has
-// the schema, the time of the oldest data and the build time.
+// archiveName returns a unique name for an archive in the naming format of the Grype project: the
+// schema, the time of the oldest data, and the build time.
 func archiveName(info evidence.Database) string {
 	var oldest time.Time
 	for _, p := range info.Providers {
@@ -129,7 +129,7 @@ func newestIn(dir string) (file, checksum string, err error) {
 	sub := filepath.Join(dir, fmt.Sprintf("v%d", v6.ModelVersion))
 	f, err := os.Open(filepath.Join(sub, distribution.LatestFileName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", "", fmt.Errorf("it is a folder without v%d/%s: name an archive, or a folder that \"db build --to\" wrote", v6.ModelVersion, distribution.LatestFileName)
+		return "", "", fmt.Errorf("the folder does not contain v%d/%s: give an archive, or a folder that \"db build --to\" wrote", v6.ModelVersion, distribution.LatestFileName)
 	}
 	if err != nil {
 		return "", "", err
@@ -144,12 +144,12 @@ func newestIn(dir string) (file, checksum string, err error) {
 	case err != nil:
 		return "", "", err
 	case !filepath.IsLocal(latest.Path):
-		return "", "", fmt.Errorf("%s names an archive %q, which is not a file below it", distribution.LatestFileName, latest.Path)
+		return "", "", fmt.Errorf("%s names the archive %q, which is not a file in the mirror", distribution.LatestFileName, latest.Path)
 	}
 	return filepath.Join(sub, latest.Path), latest.Checksum, nil
 }
 
-// mkdirAll creates a folder. undo removes the folders that it created.
+// mkdirAll creates a folder and its parents. undo removes the folders that it created.
 func mkdirAll(dir string) (undo func() error, err error) {
 	var made []string
 	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {

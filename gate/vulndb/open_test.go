@@ -123,7 +123,7 @@ func TestDamagedDatabaseIsNotOpened(t *testing.T) {
 			}
 			wantProblem(t, s.Err, Corrupt)
 
-			// A new import replaces the damaged database.
+			// Importing again replaces the damaged database.
 			importFile(t, dir, mirror(t, records, built).Archive)
 			openDB(t, dir)
 		})

@@ -22,8 +22,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// osvDocument is an OSV record, version 1: https://ossf.github.io/osv-schema/. It also has the
-// fields that the database does not store, so that strict parsing can detect misspelled fields.
+// osvDocument is an OSV record, version 1: https://ossf.github.io/osv-schema/. It also has fields
+// that are not used, so that strict parsing can detect misspelled fields.
 type osvDocument struct {
 	SchemaVersion    string          `json:"schema_version"`
 	ID               string          `json:"id"`
@@ -82,8 +82,8 @@ type osvReference struct {
 	URL  string `json:"url"`
 }
 
-// osvSpecific has the fields that the publisher of a record defines. Only the severity as a word is
-// used. GitHub writes it here, because OSV has no field for it.
+// osvSpecific has the fields that the publisher of a record defines. Only the severity as a word,
+// such as "high", is used. GitHub writes it here, because OSV has no field for it.
 type osvSpecific struct{ severity string }
 
 func (s *osvSpecific) UnmarshalJSON(data []byte) error {
@@ -96,7 +96,7 @@ func (s *osvSpecific) UnmarshalJSON(data []byte) error {
 	case string:
 		s.severity = v
 	default:
-		return fmt.Errorf("invalid database_specific.severity %v: want a word", v)
+		return fmt.Errorf("invalid database_specific.severity %v: expected a string", v)
 	}
 	return nil
 }
@@ -187,7 +187,7 @@ func (d *osvDocument) cves() []string {
 func (d *osvDocument) severities() ([]v6.Severity, error) {
 	var out []v6.Severity
 	if word := d.DatabaseSpecific.severity; word != "" {
-		if strings.EqualFold(word, "moderate") { // GitHub's name for medium
+		if strings.EqualFold(word, "moderate") { // "moderate" is GitHub's name for medium.
 			word = "medium"
 		}
 		s, err := evidence.ParseSeverity(word)
@@ -252,7 +252,7 @@ func (s osvSeverity) parse() (version string, score float64, err error) {
 			score = v.Score()
 		}
 	default:
-		return "", 0, fmt.Errorf("invalid severity type %q: want CVSS_V2, CVSS_V3 or CVSS_V4", s.Type)
+		return "", 0, fmt.Errorf("invalid severity type %q: expected CVSS_V2, CVSS_V3 or CVSS_V4", s.Type)
 	}
 	if err != nil {
 		return "", 0, fmt.Errorf("severity score %q is not a %s vector: %w", s.Score, s.Type, err)

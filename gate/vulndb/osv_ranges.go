@@ -35,18 +35,18 @@ func (a osvAffected) handle(cves []string, state provider.State) (*v6.AffectedPa
 	}, nil
 }
 
-// windows converts the affected versions of the document to ranges. A version is affected if any
-// range contains it.
+// windows converts the affected versions of a package to ranges. A version is affected if any range
+// contains it.
 func (a osvAffected) windows(eco *ecosystem) ([]v6.Range, error) {
 	var out []v6.Range
 	for i, r := range a.Ranges {
 		if r.Type == "GIT" {
-			// Commits are not versions of packages. OSV documents list commits in addition to
-			// versions. A document that lists only commits is refused below.
+			// Commits are not package versions. OSV documents list commits in addition to versions.
+			// A document that lists only commits is refused below.
 			continue
 		}
 		if r.Type != "SEMVER" && r.Type != "ECOSYSTEM" {
-			return nil, fmt.Errorf("ranges[%d]: invalid type %q: want SEMVER, ECOSYSTEM or GIT", i, r.Type)
+			return nil, fmt.Errorf("ranges[%d]: invalid type %q: expected SEMVER, ECOSYSTEM or GIT", i, r.Type)
 		}
 		windows, err := r.windows(eco)
 		if err != nil {
@@ -66,7 +66,7 @@ func (a osvAffected) windows(eco *ecosystem) ([]v6.Range, error) {
 
 // bound is one event of a range, with its version.
 type bound struct {
-	version *version.Version // nil means the start, before all versions
+	version *version.Version // nil means the start of the range, before all versions
 	kind    boundKind
 }
 
@@ -122,7 +122,7 @@ func (r osvRange) windows(eco *ecosystem) ([]v6.Range, error) {
 		shut("", &v6.Fix{State: v6.NotFixedStatus})
 	}
 	if len(out) == 0 {
-		return nil, errors.New("the events do not introduce a version")
+		return nil, errors.New("the range has no event that introduces a version")
 	}
 	return out, nil
 }
@@ -146,7 +146,7 @@ func (r osvRange) bounds(eco *ecosystem) ([]bound, error) {
 			}
 		}
 		if e.Limit != "" || n != 1 {
-			return nil, fmt.Errorf("events[%d]: want one of introduced, fixed and last_affected", i)
+			return nil, fmt.Errorf("events[%d]: expected one of introduced, fixed and last_affected", i)
 		}
 		if raw != "0" || b.kind != introduced {
 			v, err := eco.parse(raw)

@@ -14,9 +14,9 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 )
 
-// installed returns the digest of the published database that the current file was made from. It
-// returns "" if the file was modified. It does not compare the checksum of the file, because two
-// installations of one database differ: their indexes are added in random order.
+// installed returns the digest of the published database that the current database in dir was made
+// from. It returns "" if the file was modified. It does not compare the checksum of the file,
+// because two installations of one database differ: their indexes are added in random order.
 func installed(t *testing.T, dir string) string {
 	t.Helper()
 	folder := currentFolder(t, dir)
@@ -34,14 +34,14 @@ func installed(t *testing.T, dir string) string {
 	return rec.Digest
 }
 
-// plant creates directories with an attacker's database. The record of each database claims that it
-// came from the archive with this checksum.
+// plant creates database directories with an attacker's database. The record of each database
+// claims that it came from the archive with this checksum.
 func plant(t *testing.T, checksum string) map[string]string {
 	t.Helper()
-	// This database has the correct name and record, but other content.
+	// This database has the correct folder name and record, but other content.
 	inPlace := install(t)
 	tamper(t, inPlace, "DELETE FROM vulnerability_handles")
-	// This is a complete database, but not the one in the archive.
+	// This is a complete, valid database, but not the one in the archive.
 	other := t.TempDir()
 	importFile(t, other, mirror(t, records, built.Add(-time.Hour)).Archive)
 	rec, err := readRecord(currentFolder(t, other))
@@ -110,8 +110,8 @@ func TestDatabaseThatOthersCanChangeIsNotOpened(t *testing.T) {
 			if _, err := ReadStatus(t.Context(), dir); !errors.As(err, &untrusted) {
 				t.Errorf("status: %v", err)
 			}
-			// An import replaces an untrusted folder, but not an untrusted directory, because it
-			// installs its own folder.
+			// Import installs its own folder. So it replaces an untrusted folder of a database, but
+			// not an untrusted parent directory.
 			err := importPinned(t, dir)
 			if name == "the directory" {
 				if !errors.As(err, &untrusted) {
@@ -148,8 +148,8 @@ func TestDatabaseOfAnotherUserIsNotOpened(t *testing.T) {
 	}
 }
 
-// TestDatabaseWithAJournalIsNotOpened checks that Open refuses a database next to a journal,
-// because the journal would change the content. Open also refuses a link to a database.
+// TestDatabaseWithAJournalIsNotOpened checks that Open refuses a database next to a journal file,
+// because SQLite would apply the journal to the database. Open also refuses a link to a database.
 func TestDatabaseWithAJournalIsNotOpened(t *testing.T) {
 	for _, name := range []string{v6.VulnerabilityDBFileName + "-wal", v6.VulnerabilityDBFileName + "-journal"} {
 		dir := install(t)

@@ -15,8 +15,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// maxFailures is the maximum number of errors that are kept. The number is limited because a
-// failing disk causes an error for every package.
+// maxFailures is the maximum number of collected errors. A failing disk causes an error for every
+// package.
 const maxFailures = 20
 
 // failures collects errors. It is safe for concurrent use.
@@ -59,7 +59,7 @@ type recordingProvider struct {
 	failures *failures
 }
 
-// grype checks for these two interfaces by type assertion. Without them it silently omits checks.
+// grype finds these two interfaces by type assertion. Without them it silently omits checks.
 var (
 	_ vulnerability.EOLChecker            = (*recordingProvider)(nil)
 	_ vulnerability.StoreMetadataProvider = (*recordingProvider)(nil)
@@ -69,7 +69,7 @@ func newProvider(r v6.Reader, f *failures) *recordingProvider {
 	inner := v6.NewVulnerabilityProvider(r)
 	return &recordingProvider{
 		Provider: inner,
-		// grype asserts at compile time that its provider implements both.
+		// grype's provider implements both, as grype itself asserts at compile time.
 		eol:      inner.(vulnerability.EOLChecker),
 		origins:  inner.(vulnerability.StoreMetadataProvider),
 		failures: f,
@@ -120,7 +120,7 @@ type recordingReader struct {
 }
 
 // lowLevelReader has the method that grype's provider needs to join rows. The method is not part of
-// the reader's public interface (grype/db/v6/refs.go).
+// the public interface of grype's reader (grype/db/v6/refs.go).
 type lowLevelReader interface{ GetDB() *gorm.DB }
 
 func newRecordingReader(r v6.Reader, info evidence.Database, f *failures) (*recordingReader, error) {
@@ -157,8 +157,8 @@ func (r *recordingReader) GetKnownExploitedVulnerabilities(cve string) ([]v6.Kno
 	r.failures.add("reading the known exploits of "+cve, err)
 	for _, one := range found {
 		if one.BlobValue == nil {
-			// The provider would dereference this nil pointer.
-			err = errors.Join(err, fmt.Errorf("the entry for %s has no content", one.Cve))
+			// grype's provider would dereference this nil pointer.
+			err = errors.Join(err, fmt.Errorf("the KEV entry for %s has no content", one.Cve))
 			r.failures.add("reading the known exploits of "+cve, err)
 			return nil, err
 		}
@@ -200,8 +200,8 @@ func (r *recordingReader) GetUnaffectedPackages(p *v6.PackageSpecifier, o *v6.Ge
 	return found, err
 }
 
-// about returns the tables that have rows about the searched name. known is false if the name is
-// not in the known-name index.
+// about returns which database tables have rows about the searched name. known is false if the name
+// is not in the known-name index.
 func (r *recordingReader) about(p *v6.PackageSpecifier) (there tables, known bool) {
 	if p == nil || p.Name == "" {
 		return tables{}, false
@@ -209,10 +209,10 @@ func (r *recordingReader) about(p *v6.PackageSpecifier) (there tables, known boo
 	return r.present.of(p.Name)
 }
 
-// content records an error for a row that should have content but has none. The provider would
+// content records an error for a row that should have content but has none. grype's provider would
 // ignore such a row.
 func (r *recordingReader) content(missing, wanted bool, p *v6.PackageSpecifier) {
 	if missing && wanted {
-		r.failures.add(fmt.Sprintf("reading the advisories for package %s", p), errors.New("a row has no content"))
+		r.failures.add(fmt.Sprintf("reading the advisories for package %s", p), errors.New("a database row has no content"))
 	}
 }

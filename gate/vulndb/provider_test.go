@@ -24,8 +24,8 @@ func TestFailingDatabaseIsNotClean(t *testing.T) {
 	wantError(t, db.Err(), "searching for vulnerabilities")
 }
 
-// TestUnreadableDetailsAreNotAbsentDetails checks that Err reports an unreadable list of details.
-// grype replaces the list with an empty one.
+// TestUnreadableDetailsAreNotAbsentDetails checks that Err reports unreadable KEV, EPSS or CWE
+// data. grype replaces such data with an empty list.
 func TestUnreadableDetailsAreNotAbsentDetails(t *testing.T) {
 	for table, want := range map[string]string{
 		"known_exploited_vulnerability_handles": "known exploits of CVE-2021-3918",
@@ -50,7 +50,7 @@ func TestRowWithoutContentIsNotSkipped(t *testing.T) {
 	tamper(t, dir, "DELETE FROM blobs WHERE id IN (SELECT blob_id FROM affected_package_handles)")
 	db := openDB(t, dir)
 	matches(t, db, packageOf(syftpkg.NpmPkg, "json-schema", "0.3.0", ""))
-	wantError(t, db.Err(), "a row has no content")
+	wantError(t, db.Err(), "a database row has no content")
 }
 
 func TestUnreadableEPSSIsAnError(t *testing.T) {

@@ -37,7 +37,7 @@ type readerLock struct {
 	lock   *flock.Flock
 }
 
-// current locks the folder that the pointer names.
+// current locks the folder of the current database in dir.
 func current(ctx context.Context, dir string) (*readerLock, error) {
 	dir, err := checkDir(dir)
 	if err != nil {
@@ -62,14 +62,14 @@ func current(ctx context.Context, dir string) (*readerLock, error) {
 		if l != nil {
 			return l, nil
 		}
-		// A writer may have replaced and removed the folder between reading the pointer and
-		// locking. Then the pointer has a new value, so try again.
+		// A writer may have replaced the database and removed its folder after this process read
+		// the pointer. Then the pointer has a new value, so try again.
 	}
 	return nil, &UnusableError{Problem: Corrupt, Dir: dir, Err: fmt.Errorf("the pointer file %q names %s, which does not exist", pointerName, name)}
 }
 
-// lockReader takes a shared lock on a folder. It returns nil without an error if the folder no
-// longer exists.
+// lockReader takes a shared lock on a database folder. It returns nil without an error if the
+// folder no longer exists.
 func lockReader(ctx context.Context, dir, name string) (*readerLock, error) {
 	file := filepath.Join(dir, name, lockName)
 	// Open the lock file read-only and never create it. The directory may be on a read-only file
@@ -104,7 +104,7 @@ func inPlace(lock *flock.Flock, file string) (bool, error) {
 
 func (l *readerLock) release() error { return l.lock.Close() }
 
-// readPointer returns the name of the current folder.
+// readPointer returns the name of the current database's folder.
 func readPointer(dir string) (string, error) {
 	f, err := os.Open(filepath.Join(dir, pointerName))
 	if err != nil {

@@ -36,10 +36,10 @@ type record struct {
 	Client string `json:"client"`
 }
 
-// recordFile describes the database file in the folder, after indexes were added.
+// recordFile describes the database file in the folder, with the added indexes.
 type recordFile struct {
-	SHA256 string `json:"sha256"` // hex
-	XXH64  string `json:"xxh64"`  // hex
+	SHA256 string `json:"sha256"` // in hexadecimal
+	XXH64  string `json:"xxh64"`  // in hexadecimal
 	Size   int64  `json:"size"`
 }
 

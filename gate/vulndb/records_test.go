@@ -11,8 +11,8 @@ import (
 	syftpkg "github.com/anchore/syft/syft/pkg"
 )
 
-// TestRecordsFindWhatTheirReadmeSays checks that the records give the findings in the table of
-// their README. Other tests and the demo build their images from this table.
+// TestRecordsFindWhatTheirReadmeSays checks that the example records give the findings in the table
+// in examples/records/README.md. Other tests and the demo build their images from this table.
 func TestRecordsFindWhatTheirReadmeSays(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(records, "README.md"))
 	if err != nil {

@@ -45,12 +45,12 @@ type source struct {
 
 // rawRecord is one record in its stored form.
 type rawRecord struct {
-	name string // path of the file; for a sqlite store, also the ID of the record
+	name string // path of the file; in a SQLite store, also the ID of the record
 	data []byte
 }
 
-// readSources reads the sources in a folder. It returns them sorted by source.order, the order for
-// writing.
+// readSources finds the folders of all providers in a folder. It returns them sorted by
+// source.order, the order for writing.
 func readSources(ctx context.Context, from string, now time.Time) ([]source, error) {
 	entries, err := os.ReadDir(from)
 	if err != nil {
@@ -81,15 +81,15 @@ func readSources(ctx context.Context, from string, now time.Time) ([]source, err
 		out = append(out, s)
 	}
 	if len(out) == 0 {
-		return nil, errors.New("the input has no folder of a provider")
+		return nil, errors.New("the folder does not contain a provider's folder")
 	}
 	slices.SortStableFunc(out, func(a, b source) int { return cmp.Compare(a.order(), b.order()) })
 	return out, nil
 }
 
-// order returns the position of a source during writing. NVD comes first, because its severities
-// replace missing severities of other providers. Ends of life come last, because they are added to
-// existing releases.
+// order returns when a provider's records are written. NVD comes first, because its severities
+// replace missing severities of other providers. End-of-life data comes last, because it is added
+// to existing releases.
 func (s source) order() int {
 	switch s.state.Provider {
 	case "nvd":
@@ -111,8 +111,9 @@ func readSource(ctx context.Context, root string, now time.Time) (source, error)
 	return workspace(root)
 }
 
-// workspace reads a folder that vunnel wrote. The listing must name every result file with its
-// correct checksum, because grype's builder reads only the files in the listing.
+// workspace reads the folder of a provider that vunnel wrote. The checksum listing must name every
+// result file with its correct checksum, because grype's builder reads only the files in the
+// listing.
 func workspace(root string) (source, error) {
 	state, err := provider.ReadState(filepath.Join(root, stateName))
 	if err != nil {
@@ -125,12 +126,12 @@ func workspace(root string) (source, error) {
 	case state.Timestamp.IsZero():
 		return source{}, fmt.Errorf("%s: the time of capture is missing", filepath.Join(root, stateName))
 	case state.Listing == nil:
-		return source{}, fmt.Errorf("%s: the listing of its results is missing", filepath.Join(root, stateName))
+		return source{}, fmt.Errorf("%s: the checksum listing of the results is missing", filepath.Join(root, stateName))
 	}
 	for _, file := range state.ResultPaths() {
 		rel, err := filepath.Rel(root, file)
 		if err != nil || !filepath.IsLocal(rel) {
-			return source{}, fmt.Errorf("%s: the listing names %q, which is outside the folder", root, file)
+			return source{}, fmt.Errorf("%s: the checksum listing names %q, which is outside the folder", root, file)
 		}
 		s.files = append(s.files, file)
 	}
@@ -144,14 +145,14 @@ func workspace(root string) (source, error) {
 	}
 	for _, file := range present {
 		if _, listed := slices.BinarySearch(s.files, file); !listed {
-			return source{}, fmt.Errorf("%s: the file is not in the listing of its provider", file)
+			return source{}, fmt.Errorf("%s: the file is not in the checksum listing of its provider", file)
 		}
 	}
 	return s, nil
 }
 
-// sourceByHand reads a folder of records that are maintained by hand. It generates the description
-// that vunnel would write to metadata.json.
+// sourceByHand reads the folder of a provider whose records are maintained by hand. It generates
+// the metadata that vunnel would write to metadata.json.
 func sourceByHand(ctx context.Context, root string, now time.Time) (source, error) {
 	name := strings.ToLower(filepath.Base(root))
 	if !providerName.MatchString(name) {
@@ -203,12 +204,12 @@ func readCaptured(root string, now time.Time) (time.Time, error) {
 	}
 	at, err := time.Parse(time.RFC3339, strings.TrimSpace(string(data)))
 	if err != nil {
-		return time.Time{}, fmt.Errorf("invalid time in %s: want a time such as 2026-01-31T08:00:00Z: %w", file, err)
+		return time.Time{}, fmt.Errorf("invalid time in %s: expected an RFC 3339 time such as 2026-01-31T08:00:00Z: %w", file, err)
 	}
 	return at.UTC(), nil
 }
 
-// each calls do for every record.
+// each calls do for every record of a provider.
 func (s source) each(ctx context.Context, do func(rawRecord) error) error {
 	switch s.state.Store {
 	case "flat-file":
@@ -236,7 +237,7 @@ func (s source) each(ctx context.Context, do func(rawRecord) error) error {
 func (s source) eachRow(ctx context.Context, do func(rawRecord) error) (err error) {
 	i := slices.IndexFunc(s.files, func(f string) bool { return filepath.Base(f) == "results.db" })
 	if i < 0 {
-		return fmt.Errorf("%s: the listing does not name results.db", s.root)
+		return fmt.Errorf("%s: the checksum listing does not name results.db", s.root)
 	}
 	file, err := checkDir(s.files[i])
 	if err != nil {
@@ -322,8 +323,8 @@ func filesBelow(root, ext string) ([]string, error) {
 	return out, err
 }
 
-// refuseStrangers refuses files with an unexpected name. Otherwise an advisory could be skipped
-// because of its file name, and the user would assume that the database contains it.
+// refuseStrangers returns an error for a file with an unexpected name. Otherwise an advisory could
+// be skipped because of its file name, and the user would assume that the database contains it.
 func refuseStrangers(root string) error {
 	return filepath.WalkDir(root, func(file string, e fs.DirEntry, err error) error {
 		name := e.Name()

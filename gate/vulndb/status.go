@@ -34,7 +34,7 @@ func ReadStatus(ctx context.Context, dir string) (_ Status, err error) {
 	}
 	defer func() { err = errors.Join(err, l.release()) }()
 	s.Folder = l.folder
-	// Show the record even if the file does not match it.
+	// Show the data in the record even if the database file does not match the record.
 	if rec, err := readRecord(l.folder); err == nil {
 		s.Archive, s.Size, s.Installed = rec.Archive, rec.File.Size, rec.Installed
 		s.Database = evidence.Database{Built: rec.Built, Digest: rec.Digest, Source: rec.Source}
@@ -52,7 +52,7 @@ func ReadStatus(ctx context.Context, dir string) (_ Status, err error) {
 	return s, nil
 }
 
-// orError returns the error of an unusable database in the status, and any other error as an error.
+// orError sets Status.Err if the database is unusable, and returns any other error.
 func (s Status) orError(err error) (Status, error) {
 	var unusable *UnusableError
 	if errors.As(err, &unusable) {

@@ -21,12 +21,12 @@ import (
 // DefaultURL is the feed of the Grype project.
 const DefaultURL = "https://grype.anchore.io/databases"
 
-// UpdateOptions configure Update.
+// UpdateOptions configure Update. Dir and Now are required.
 type UpdateOptions struct {
 	// Dir is the directory of the databases. Update creates it if it does not exist.
 	Dir string
-	// URL is the feed: the URL of its latest.json, or the URL above "v6/latest.json", as in grype.
-	// Credentials in the URL are used but never shown. Default: DefaultURL.
+	// URL is the feed: the URL of its latest.json, or the URL that "v6/latest.json" is appended to,
+	// as in grype. Credentials in the URL are used but never shown. Default: DefaultURL.
 	URL string
 	// Transport sends the requests to the feed. Default: http.DefaultTransport.
 	Transport http.RoundTripper
@@ -106,7 +106,7 @@ func Update(ctx context.Context, opts UpdateOptions) (_ *Result, err error) {
 		return &Result{Database: have.info, Feed: string(latest.Status)}, nil
 	}
 	if have != nil && latest.Built.Before(have.info.Built) && !opts.AllowOlder {
-		return nil, fmt.Errorf("the feed offers an older database: it was built %s, the current one %s",
+		return nil, fmt.Errorf("the feed offers an older database: it was built %s, but the current one %s",
 			latest.Built, have.info.Built.Format(time.RFC3339))
 	}
 	info, err := w.download(ctx, feed, latest, opts)
@@ -136,7 +136,7 @@ func (w *writer) download(ctx context.Context, f *feed, latest *distribution.Lat
 	from := origin{source: redact(address), archive: latest.Checksum, checked: true, now: opts.Now()}
 	return w.installArchive(ctx, file, limits, from, func(info evidence.Database) error {
 		if offered := latest.Built.Time; !info.Built.Round(time.Second).Equal(offered.Round(time.Second)) {
-			return fmt.Errorf("the feed states that the database was built %s, but the database states %s",
+			return fmt.Errorf("latest.json of the feed states that the database was built %s, but the database states %s",
 				latest.Built, info.Built.Format(time.RFC3339))
 		}
 		return nil
@@ -149,7 +149,7 @@ type installedDB struct {
 	info   evidence.Database
 }
 
-// installed returns the current database, or nil if there is none that can be used. If it is nil,
+// installed returns the current database, or nil if no usable database is installed. If it is nil,
 // Update accepts a database of any age.
 func (w *writer) installed(ctx context.Context) *installedDB {
 	name, err := readPointer(w.dir)

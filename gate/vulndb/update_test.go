@@ -102,11 +102,11 @@ func TestOldDatabaseIsRemovedAfterItsLastReader(t *testing.T) {
 	}
 }
 
-// hostile is a feed that modifies a good mirror.
+// hostile is a feed that changes the responses of a valid mirror.
 type hostile struct {
 	dir    string
 	latest func(doc map[string]any)
-	serve  func(w http.ResponseWriter, r *http.Request) bool // true if it has responded
+	serve  func(w http.ResponseWriter, r *http.Request) bool // serve returns true if it has responded.
 }
 
 func (h hostile) start(t *testing.T) string {
@@ -139,7 +139,8 @@ func (h hostile) start(t *testing.T) string {
 func isArchive(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, ".tar.zst") }
 
 // TestFailedUpdateIsNotAWarning checks that every failed update is an error that names the cause,
-// and that it changes nothing. A scanner that only warned would use old data unnoticed.
+// and that the database directory stays unchanged. A scanner that only warned would use old data
+// unnoticed.
 func TestFailedUpdateIsNotAWarning(t *testing.T) {
 	newer := mirror(t, records, built.Add(time.Hour))
 	archive, err := os.ReadFile(newer.Archive)
@@ -219,7 +220,7 @@ func TestFailedUpdateIsNotAWarning(t *testing.T) {
 		}}, opts: func(o *UpdateOptions) { o.Limits.Archive = 1000 }, want: "larger than 1000"},
 		"database too large": {opts: func(o *UpdateOptions) { o.Limits.Database = 1000 }, want: "larger than"},
 		"other than pinned":  {opts: func(o *UpdateOptions) { o.Checksum = "sha256:" + strings.Repeat("1", 64) }, want: "pinned"},
-		"pin misspelt":       {opts: func(o *UpdateOptions) { o.Checksum = "1234" }, want: "want sha256:"},
+		"pin misspelt":       {opts: func(o *UpdateOptions) { o.Checksum = "1234" }, want: "expected sha256:"},
 		"no clock":           {opts: func(o *UpdateOptions) { o.Now = nil }, want: "no clock"},
 		"offline":            {opts: func(o *UpdateOptions) { o.Transport = offline{} }, want: "network is unreachable"},
 	} {

@@ -3,13 +3,13 @@
 //
 // [Update] or [Import] installs a database in a directory. [Open] verifies and opens the current
 // database. grype's matchers read from [DB.Provider]. After matching, [DB.Err] reports whether all
-// their reads succeeded. [CheckAge] checks the dates. [Build] makes a database from provider
-// records and private advisories, as an archive or as a mirror for Update.
+// reads of the matchers succeeded. [CheckAge] checks the dates. [Build] makes a database from
+// provider records and private advisories, as an archive or as a mirror for Update.
 //
-// A directory has one folder for each database and a pointer to the current one. The name of a
-// folder is the SHA-256 of its database file. A new database gets a new folder, and then the
-// pointer changes, so that readers of the old database are not disturbed. Any number of processes
-// may open, update and import at the same time.
+// A directory has one folder for each database, and a pointer file that names the current one. The
+// name of a folder is the SHA-256 of its database file. A new database gets a new folder, and then
+// the pointer changes, so that readers of the old database are not disturbed. Any number of
+// processes may open, update and import at the same time.
 //
 // The package trusts a directory and its folders if only this user or root can write to them.
 // Otherwise it returns a *disk.UntrustedError. The checksums in a folder detect damage, but do not
@@ -112,7 +112,7 @@ func (db *DB) Close() error {
 	return errors.Join(db.reader.Close(), db.readerLock.release())
 }
 
-// describe reads the database's own metadata.
+// describe reads the metadata that is stored in the database.
 func describe(r v6.Reader) (evidence.Database, error) {
 	meta, err := r.GetDBMetadata()
 	if err != nil {
@@ -125,7 +125,8 @@ func describe(r v6.Reader) (evidence.Database, error) {
 	if err != nil {
 		return evidence.Database{}, fmt.Errorf("reading the database's providers: %w", err)
 	}
-	// A database without providers has no advisories, so it would find nothing in any image.
+	// A database without providers has no advisories, so matching any image against it finds
+	// nothing.
 	if len(providers) == 0 {
 		return evidence.Database{}, errors.New("the database has no providers")
 	}
@@ -172,7 +173,7 @@ func verify(ctx context.Context, folder string) (record, error) {
 }
 
 // checkFolder refuses a folder that another user could change. It also refuses unexpected files,
-// because sqlite would read a journal next to a database.
+// because SQLite would read a journal file next to a database.
 func checkFolder(folder string) error {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -184,7 +185,7 @@ func checkFolder(folder string) error {
 	for _, e := range entries {
 		switch name := e.Name(); {
 		case disk.IsPartial(name):
-			continue // file of a writer that was killed
+			continue // This is a temporary file of a writer that was killed.
 		case name != v6.VulnerabilityDBFileName && name != recordName && name != lockName:
 			return fmt.Errorf("unexpected file %q in %s", name, folder)
 		case !e.Type().IsRegular():
@@ -214,8 +215,8 @@ func clientSchema() string {
 	return fmt.Sprintf("%d.%d.%d", v6.ModelVersion, v6.Revision, v6.Addition)
 }
 
-// checkDir returns the absolute path of dir. It refuses directories that sqlite could not open,
-// because grype passes paths to sqlite as URIs without escaping them.
+// checkDir returns the absolute path of dir. It refuses directory names that SQLite could not open,
+// because grype passes paths to SQLite as URIs without escaping them.
 func checkDir(dir string) (string, error) {
 	if dir == "" {
 		return "", errors.New("no directory given for the vulnerability database")

@@ -14,11 +14,11 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 )
 
-// writer holds the write lock of a directory. Only one process can hold this lock. Readers do not
-// need it.
+// writer holds the write lock of a database directory. Only one process can hold this lock. Readers
+// do not need it.
 type writer struct {
 	dir  string
-	root *os.Root // handle of dir
+	root *os.Root // a handle of dir
 	lock *flock.Flock
 }
 
@@ -68,8 +68,8 @@ func (w *writer) removeTemporary() error {
 	return err
 }
 
-// temporary creates an empty folder in the directory, so that a rename stays on the same file
-// system.
+// temporary creates an empty folder in the database directory, so that renaming it stays on the
+// same file system.
 func (w *writer) temporary() (string, error) { return os.MkdirTemp(w.dir, tempPrefix) }
 
 // commit renames a finished temporary folder to its final name and makes it current. It writes the
@@ -86,7 +86,8 @@ func (w *writer) commit(ctx context.Context, tmp string, rec record) error {
 			return err
 		}
 	} else if err := rec.write(target); err != nil {
-		// The same database is already installed and may have readers. Only its source may be new.
+		// The same database is already installed and may have readers. Only the source in its
+		// record may be new.
 		return err
 	}
 	if err := replaceFile(filepath.Join(w.dir, pointerName), []byte(name+"\n")); err != nil {
@@ -122,8 +123,8 @@ func (w *writer) place(tmp, target string) error {
 	return os.Rename(tmp, target)
 }
 
-// discard removes a folder. It renames the folder first, so that no incomplete folder ever has a
-// final name.
+// discard removes a folder. It renames the folder first, so that a partly removed folder never has
+// the name of a database.
 func (w *writer) discard(folder string) error {
 	tmp, err := w.temporary()
 	if err != nil {

@@ -58,7 +58,7 @@ func (b *built) readStatus(archive string) error {
 	}
 }
 
-// countSources counts, for each source package, the installed packages in dpkg's status file.
+// countSources counts the installed packages of each source package, from dpkg's status file.
 func (b *built) countSources(status string) {
 	for paragraph := range strings.SplitSeq(status, "\n\n") {
 		var name, source string

@@ -2,16 +2,16 @@ package main
 
 import "slices"
 
-// Figure is a ratio or a time that shows whether imagegate is fast enough.
+// Figure is a ratio or a time that shows how fast imagegate is, with a limit.
 type Figure struct {
 	Name string `json:"name"`
 	// Value is the value of the figure. For a ratio, it is Of divided by To.
 	Value float64 `json:"value"`
 	Of    float64 `json:"of,omitempty"`
 	To    float64 `json:"to,omitempty"`
-	Unit  string  `json:"unit"` // unit of Of and To or, for a time, of Value
-	// Processors is the same ratio for processor times instead of wall-clock times. It is more
-	// reliable on a shared machine. 0 means unknown.
+	Unit  string  `json:"unit"` // the unit of Of and To or, for a time, of Value
+	// Processors is the same ratio for processor times instead of wall-clock times. Processor times
+	// are more reliable on a machine with other load. 0 means unknown.
 	Processors float64 `json:"processors,omitempty"`
 	// Limit is the maximum for Value. A negative limit means that this image has no limit.
 	Limit float64 `json:"limit"`
@@ -25,7 +25,7 @@ func (f Figure) reached() bool { return f.Missing == "" && f.Value <= f.Limit }
 // unlimited is the value of Limit for a figure without a limit.
 const unlimited = -1
 
-// figures computes the figures from the medians.
+// figures computes the figures of an image from the medians of its samples.
 func figures(r *ImageResult) []Figure {
 	big := func(limit float64) float64 {
 		if r.Name == "big" {
@@ -37,7 +37,7 @@ func figures(r *ImageResult) []Figure {
 	limit := 0.30
 	if r.Name == "small" {
 		limit = 0.35
-		if ours.Missing != "" { // without igzip, the figure of the small image uses the plain run
+		if ours.Missing != "" { // if igzip is not installed, use the run without it
 			ours = r.series(firstPlain)
 		}
 	}
@@ -85,8 +85,8 @@ func (f Figure) divided() Figure {
 	return f
 }
 
-// only returns a series with the sum of the named stages. Each of these stages must be a process of
-// its own.
+// only returns a series with the sum of the named stages in each sample. Each of these stages must
+// be a process of its own.
 func (s Series) only(names ...string) Series {
 	out := Series{Name: s.Name, Missing: s.Missing}
 	for _, sample := range s.Samples {
@@ -109,8 +109,8 @@ func share(name string, limit float64, s Series, size float64, number func(Sampl
 }
 
 // ingest compares imagegate's stage pull, which fetches, verifies and decompresses layers, with the
-// minimum that curl, igzip and sha256sum need. Building the file trees is part of the stage
-// catalog.
+// time that curl, igzip and sha256sum need for the same layers. Building the file trees is part of
+// the stage catalog.
 func ingest(limit float64, ours, least Series) Figure {
 	return ratio("ingest / curl, igzip, sha256sum", "s", limit, ours.only("pull"), least, seconds)
 }
@@ -119,7 +119,7 @@ func memory(limit float64, ours, shell Series) Figure {
 	return ratio("peak memory / syft", "B", limit, ours, shell.only("syft"), func(s Sample) float64 { return float64(s.Peak) })
 }
 
-// alone returns a figure that is a time in milliseconds and not a ratio.
+// alone returns a figure that is a time in milliseconds instead of a ratio.
 func alone(name string, limit float64, s Series) Figure {
 	return Figure{Name: name, Unit: "ms", Limit: limit, Missing: s.Missing, Value: 1000 * s.median(seconds)}
 }

@@ -22,11 +22,11 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// recipe describes an image.
+// recipe describes an image of the benchmark.
 type recipe struct {
 	name string
-	// debian are the packages that are added to a minimal Debian system, with their dependencies
-	// and without recommended packages.
+	// debian lists the packages that are added to a minimal Debian system, with their dependencies
+	// but without recommended packages.
 	debian []string
 	// generated is the approximate number of packages in the image if it is made without
 	// mmdebstrap.
@@ -100,7 +100,7 @@ func openImage(dir string) (*built, error) {
 	return b, err
 }
 
-// makeImage makes the image in a temporary folder, and renames the folder to dir when it is
+// makeImage makes the image in a temporary folder, and renames the folder to dir when the image is
 // complete.
 func makeImage(ctx context.Context, dir string, r recipe) (err error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
@@ -142,8 +142,8 @@ func makeImage(ctx context.Context, dir string, r recipe) (err error) {
 	return os.Rename(tmp, dir)
 }
 
-// assemble makes the image from the archives and the generated packages. It compresses the archives
-// as docker does, with Go's gzip at the default level.
+// assemble makes the image from the archives and the generated packages. Like docker, it compresses
+// the archives with Go's gzip at the default level.
 func (b *built) assemble(archives []string, r recipe) (v1.Image, error) {
 	above, err := lab.Image(b.generate(r))
 	if err != nil {

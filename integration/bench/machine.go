@@ -37,7 +37,7 @@ func processor() string {
 	return ""
 }
 
-// programs reads the versions of the pipeline's programs from their binaries.
+// programs reads the versions of the pipeline's programs from their binaries in the folder bin.
 func programs(bin string) (map[string]string, error) {
 	out := map[string]string{}
 	for program, module := range map[string]string{

@@ -1,7 +1,7 @@
 // Command bench compares imagegate with the equivalent shell pipeline: syft, grype, crane copy,
 // cosign sign and two cosign attest. "make bench" builds the programs and runs it.
 //
-// The benchmark makes an image and a vulnerability database for its packages once, and keeps them
+// The benchmark makes an image, and a vulnerability database for its packages, once, and keeps them
 // in the work folder (image.go, debian.go, records.go). Local registries count the bytes that are
 // read and written (place.go). The benchmark runs each subject several times, in turn, as a
 // separate process (subjects.go, pipeline.go, process.go). It computes medians and ratios

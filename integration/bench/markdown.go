@@ -49,12 +49,12 @@ func (r *ImageResult) markdown(b *strings.Builder) {
 	}
 }
 
-// stageText returns the stages as "syft 31.0, grype 5.1".
+// stageText returns the stages with their seconds, as in "syft 31.0, grype 5.1".
 func (s Series) stageText() string {
 	var parts []string
 	stages := s.stageMedians()
 	if len(stages) < 2 {
-		return "–" // a single stage is the whole run
+		return "–" // a single stage is the whole run, so it need not be listed
 	}
 	for _, stage := range stages {
 		parts = append(parts, fmt.Sprintf("%s %.2f", stage.Name, stage.Seconds))
@@ -62,7 +62,7 @@ func (s Series) stageText() string {
 	return strings.Join(parts, ", ")
 }
 
-// measured returns the figure and, for a ratio, its two parts.
+// measured returns the value of the figure as text, with the two parts of a ratio.
 func (f Figure) measured() string {
 	switch {
 	case f.Missing != "":

@@ -6,8 +6,8 @@ import (
 )
 
 // peakMemory returns the peak memory in bytes of the process or of its largest finished child. The
-// benchmark forks the process, so the value is never below the memory of the benchmark itself. Linux
-// returns the value in kilobytes.
+// process is forked from the benchmark, so the value is never below the memory of the benchmark
+// itself. Linux reports the value in kilobytes.
 func peakMemory(state *os.ProcessState) int64 {
 	usage, ok := state.SysUsage().(*syscall.Rusage)
 	if !ok {

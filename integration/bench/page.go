@@ -7,13 +7,14 @@ import (
 	"strings"
 )
 
-// The benchmark replaces the text between these lines. The rest of the page stays unchanged.
+// The benchmark replaces the text between these lines of a page. The rest of the page stays
+// unchanged.
 const (
 	pageBegin = "<!-- bench: what follows is written by the benchmark -->\n"
 	pageEnd   = "<!-- bench: end -->\n"
 )
 
-// writePage writes the plot and the tables into a page, and the plot as a file next to it.
+// writePage writes the tables into a page, and the plot into a file next to the page.
 func writePage(path string, r *Results) error {
 	old, err := os.ReadFile(path)
 	if err != nil {

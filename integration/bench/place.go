@@ -18,29 +18,29 @@ import (
 // place is the environment for measuring one image: registries, a database, a key, policies and the
 // programs.
 type place struct {
-	bin string // the folder with the programs
+	bin string // the folder with the programs of the pipeline and imagegate
 	dir string // the folder with all files of this run; Close removes it
 
 	image    *built
 	digest   v1.Hash
-	blobs    map[string]int64 // sizes of the image's blobs, by digest
-	size     int64            // total size of the blobs
+	blobs    map[string]int64 // the sizes of the image's blobs, by digest
+	size     int64            // the total size of these blobs
 	findings int
 	packages int
 	// staging contains the image. approved is a new, empty registry for each first promotion.
 	staging, approved *lab.Registry
 }
 
-// These are the policies of the runs. The database leads to many high findings and no critical
-// ones.
+// The policies of the runs. The image has many high findings and no critical ones, so lenient
+// passes it and strict denies it.
 const (
 	lenient = "version: 1\nrules:\n  - {name: no critical, severity: critical}\n" + rest
 	strict  = "version: 1\nrules:\n  - {name: no high, severity: high}\n" + rest
-	// rest disables checks that the generated data would fail, and checks that are not measured.
+	// rest disables checks that the generated image would fail, and checks that are not measured.
 	rest = "database: {maxAge: 3650d}\ndistribution: {notCovered: warn, endOfLife: warn}\nsbom: {unknowns: warn}\n"
 )
 
-// openPlace prepares the environment for the measurements. Its time is not measured.
+// openPlace prepares the environment for the measurements. The preparation is not measured.
 func openPlace(ctx context.Context, bin, work string, b *built, findings int) (_ *place, err error) {
 	p := &place{bin: bin, image: b}
 	if p.dir, err = os.MkdirTemp(work, "run-*"); err != nil {
@@ -94,8 +94,8 @@ func (p *place) measureBlobs() error {
 	return nil
 }
 
-// database makes the database or uses the database of an earlier run, and imports it into imagegate
-// and grype.
+// database makes the vulnerability database, or uses the one of an earlier run, and imports it into
+// imagegate and grype.
 func (p *place) database(ctx context.Context, findings int) error {
 	archive := filepath.Join(p.image.dir, fmt.Sprintf("database-%d-%d.tar.zst", findings, unrelated))
 	if _, err := os.Stat(archive); errors.Is(err, os.ErrNotExist) {
@@ -132,8 +132,8 @@ func (p *place) Close() error {
 
 func (p *place) program(name string) string { return filepath.Join(p.bin, name) }
 
-// environment returns the environment for the programs: they use only files in this place, and no
-// network.
+// environment returns the environment variables for the programs: they use only files in this
+// place and do not use the network.
 func (p *place) environment() []string {
 	return []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(p.dir, "home"), "TMPDIR=" + filepath.Join(p.dir, "tmp"),
@@ -165,7 +165,8 @@ func (p *place) reset() error {
 	return nil
 }
 
-// count stores in s the bytes that the registries have transferred since the last count or reset.
+// count stores in s the bytes that the registries have transferred since the last call of count or
+// reset.
 func (p *place) count(s *Sample) {
 	s.Read = p.staging.BlobBytesServed()
 	uploads := map[string]int64{}

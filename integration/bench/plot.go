@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// These are the dimensions of the plot, in SVG units.
+// The dimensions of the plot, in SVG units.
 const (
 	plotWidth = 760.0
-	barLeft   = 250.0 // left end of the bars; the names are left of it
+	barLeft   = 250.0 // the left end of the bars; names are to the left of it
 	barHeight = 18.0
 	rowHeight = 28.0
-	barRight  = plotWidth - 60 // right end of the longest bar
+	barRight  = plotWidth - 60 // the right end of the longest bar
 )
 
-// colours maps stages to colors. Equal stages of both programs have the same color. The colors can
-// be distinguished by color-blind readers, on white and on black.
+// colours maps stages to colors. Equivalent stages of imagegate and the pipeline have the same
+// color. Color-blind readers can distinguish the colors, on white and on black.
 var colours = map[string]string{
 	"syft": "#4477aa", "pull": "#66ccee", "catalog": "#4477aa", "grype": "#ccbb44", "scan": "#ccbb44",
 	"copy": "#228833", "push": "#228833", "sign": "#ee6677", "attest": "#aa3377", "other": "#888888",
@@ -60,7 +60,7 @@ func (r *Results) plot() string {
 	return b.String()
 }
 
-// bar draws one run. scale is in units per second.
+// bar draws the bar of one run. scale is the number of SVG units per second.
 func (s Series) bar(b *strings.Builder, y, scale float64) {
 	fmt.Fprintf(b, `<text x="%.1f" y="%.1f" text-anchor="end">%s</text>`+"\n", barLeft-8, y+barHeight-4, html.EscapeString(s.Name))
 	x := barLeft

@@ -15,15 +15,15 @@ import (
 type process struct {
 	name string
 	args []string
-	env  []string // in addition to the environment of the place
+	env  []string // additional environment variables
 	exit int      // the expected exit code
-	out  string   // the file for its output; if empty, start returns the output
+	out  string   // the file for the output; if empty, start returns the output
 }
 
 // ran is the resource usage and the output of a process.
 type ran struct {
 	wall, cpu time.Duration
-	peak      int64 // peak memory in bytes of the largest process
+	peak      int64 // peak memory in bytes of the process or its largest child
 	out, err  []byte
 }
 

@@ -15,14 +15,14 @@ import (
 type Results struct {
 	Rounds   int               `json:"rounds"`
 	Machine  Machine           `json:"machine"`
-	Programs map[string]string `json:"programs"` // version by name
+	Programs map[string]string `json:"programs"` // versions, by program name
 	Images   []ImageResult     `json:"images"`
 }
 
-// ImageResult holds the measurements of one image.
+// ImageResult has the measurements of one image.
 type ImageResult struct {
 	Name         string   `json:"name"`
-	Generated    bool     `json:"generated"` // the image was made without mmdebstrap
+	Generated    bool     `json:"generated"` // true if the image was made without mmdebstrap
 	Layers       int      `json:"layers"`
 	Compressed   int64    `json:"compressedBytes"`
 	Uncompressed int64    `json:"uncompressedBytes"`
@@ -45,8 +45,8 @@ type Sample struct {
 	CPUSeconds float64 `json:"cpuSeconds"`
 	// Peak is the peak memory of the largest process, in bytes.
 	Peak int64 `json:"peakBytes"`
-	// Read is the number of blob bytes read from staging. Written is the number of all bytes
-	// written to approved, and WrittenImage only counts the image's own blobs.
+	// Read is the number of blob bytes read from the staging registry. Written is the number of all
+	// bytes written to the approved registry. WrittenImage counts only the image's own blobs.
 	Read         int64   `json:"readBytes"`
 	Written      int64   `json:"writtenBytes"`
 	WrittenImage int64   `json:"writtenImageBytes"`
@@ -70,7 +70,8 @@ func (s *Sample) add(r *ran) {
 	s.Peak = max(s.Peak, r.peak)
 }
 
-// measureImage runs the subjects in turn, so that other load on the machine affects all of them.
+// measureImage runs the subjects in turn, so that other load on the machine affects all of them
+// equally.
 func measureImage(ctx context.Context, bin, work string, r recipe, rounds int) (_ *ImageResult, err error) {
 	b, err := buildImage(ctx, work, r)
 	if err != nil {
@@ -130,7 +131,7 @@ func (p *place) readReport(s *Sample) error {
 	return nil
 }
 
-// series returns the samples of a subject.
+// series returns the series of the subject with this name.
 func (r *ImageResult) series(name string) Series {
 	for _, s := range r.Series {
 		if s.Name == name {
@@ -161,8 +162,8 @@ func median(values []float64) float64 {
 	return (values[middle-1] + values[middle]) / 2
 }
 
-// stageMedians returns the median of each stage, in the order of the run. Stages with the same name
-// are added up.
+// stageMedians returns the median of each stage, in the order of the run. Stages of the same name
+// in a sample are added up.
 func (s Series) stageMedians() []Stage {
 	var names []string
 	values, peaks := map[string][]float64{}, map[string]int64{}

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// These are the names of the measured subjects in the results.
+// The names of the measured subjects in the results.
 const (
 	first      = "promote"
 	firstPlain = "promote, without a decompression program"
@@ -81,7 +81,7 @@ func (p *place) promotePlain(ctx context.Context) (*Sample, error) {
 	return p.promote(ctx, true, "PATH="+filepath.Join(p.dir, "none"))
 }
 
-// check runs "imagegate check" with a policy that denies.
+// check runs "imagegate check" with a policy that denies the image.
 func (p *place) check(ctx context.Context, cold bool) (*Sample, error) {
 	if cold {
 		if err := p.reset(); err != nil {
@@ -91,7 +91,7 @@ func (p *place) check(ctx context.Context, cold bool) (*Sample, error) {
 	return p.gate(ctx, process{exit: 2, args: []string{"check", p.staging.Ref("team/app:1"), "--policy", "strict.yaml"}})
 }
 
-// gate runs imagegate and reads its stages and its report.
+// gate runs imagegate and reads the stages from its log and the counts from its report.
 func (p *place) gate(ctx context.Context, c process) (*Sample, error) {
 	c.args = append(c.args, "--log-format", "json", "--output", "json=report.json")
 	s, err := p.imagegate(ctx, c)
@@ -114,7 +114,8 @@ func (p *place) imagegate(ctx context.Context, c process) (*Sample, error) {
 	return s, err
 }
 
-// stages reads the stages from imagegate's log, and adds the time outside of all stages as "other".
+// stages reads the duration of each stage from imagegate's log, and adds the time outside of all
+// stages as "other".
 func stages(log []byte, whole time.Duration) ([]Stage, error) {
 	var out []Stage
 	left := whole.Seconds()

@@ -15,10 +15,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// lab is the store with the images, the programs under test, and their database.
+// lab has the store with the images, the programs under test, and the vulnerability database.
 type lab struct {
 	*store
-	bin    string // folder with the programs imagegate, syft and grype
+	bin    string // the folder with the programs imagegate, syft and grype
 	policy string
 }
 
@@ -48,8 +48,8 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
-// environment returns the environment for the programs: they use only the lab's folder, and no
-// network.
+// environment returns the environment variables for the programs: they use only the lab's folder,
+// and no network.
 func (l *lab) environment() []string {
 	run := filepath.Join(l.dir, "run")
 	return []string{
@@ -74,7 +74,7 @@ func (l *lab) exec(name string, args ...string) (stdout, stderr []byte, code int
 	return out.Bytes(), err.Bytes(), cmd.ProcessState.ExitCode()
 }
 
-// must runs a program and fails the test if the program fails.
+// must runs a program and fails the test if the program does not exit with code 0.
 func (l *lab) must(name string, args ...string) []byte {
 	l.Helper()
 	stdout, stderr, code := l.exec(name, args...)
@@ -84,7 +84,7 @@ func (l *lab) must(name string, args ...string) []byte {
 	return stdout
 }
 
-// report holds the parts of imagegate's JSON report that the tests compare.
+// report has the parts of imagegate's JSON report that the tests compare.
 type report struct {
 	Input struct {
 		Platforms []struct {
@@ -171,7 +171,7 @@ func (l *lab) check(img image) report {
 	return r
 }
 
-// TestCorpus checks every image of the corpus. With -short, it checks only six.
+// TestCorpus checks every image of the corpus. With -short, it checks only six images.
 func TestCorpus(t *testing.T) {
 	l := newLab(t)
 	for _, r := range readRecipes(t) {
@@ -185,15 +185,15 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-// in returns the lab for a subtest.
+// in returns a copy of the lab for a subtest.
 func (l *lab) in(t *testing.T) *lab {
 	s, sub := *l.store, *l
 	s.T, sub.store = t, &s
 	return &sub
 }
 
-// judge compares the verdict for an image with the expected verdict, without and with the planted
-// package.
+// judge compares the verdict for an image with the expected verdict, once without and once with the
+// planted package.
 func (l *lab) judge(r recipe) {
 	clean := l.check(l.image(r, false))
 	if want := r.Verdict == "passed"; clean.Decision.Passed != want {
@@ -300,7 +300,7 @@ func (l *lab) grypeFindings(sbom string) []finding {
 	return out
 }
 
-// compare compares two lists, ignoring their order.
+// compare compares two lists as sets: it ignores the order.
 func compare[T fmt.Stringer](l *lab, what, program string, want, got []T) {
 	l.Helper()
 	if d := cmp.Diff(sorted(want), sorted(got)); d != "" {

@@ -14,9 +14,9 @@ type advisory struct {
 	ID         string `yaml:"id"`
 	Alias      string `yaml:"alias"`
 	Severity   string `yaml:"severity"`
-	Ecosystem  string `yaml:"ecosystem"` // name of the ecosystem in OSV
+	Ecosystem  string `yaml:"ecosystem"` // the name of the ecosystem in OSV
 	Package    string `yaml:"package"`
-	Introduced string `yaml:"introduced"` // default "0"
+	Introduced string `yaml:"introduced"` // the default is "0"
 	Fixed      string `yaml:"fixed"`
 }
 

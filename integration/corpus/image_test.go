@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// image is an image in an OCI layout.
+// image is an image in an OCI layout of the store.
 type image struct {
 	dir    string
 	digest string
@@ -93,7 +93,8 @@ func keys(names []string) map[string]struct{} {
 	return out
 }
 
-// planted returns the layer that adds the vulnerable package to the image.
+// planted returns the layer that adds the vulnerable package to the image. below are the layers
+// under it.
 func (s *store) planted(p plant, below []layer) layer {
 	s.Helper()
 	if p.Deb == "" {
@@ -121,7 +122,7 @@ const (
 	layerType    = "application/vnd.oci.image.layer.v1.tar+gzip"
 )
 
-// layout writes an OCI layout. Its layers are links to the layers in the store.
+// layout writes an OCI layout. Its layers are links to the layer files in the store.
 func (s *store) layout(name string, layers []layer, configuration map[string]any) image {
 	s.Helper()
 	dir := filepath.Join(s.dir, "images", name)

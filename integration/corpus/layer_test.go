@@ -17,7 +17,7 @@ import (
 	"strings"
 )
 
-// make returns the layer of a recipe.
+// make returns the layer that a recipe describes.
 func (s *store) make(r layerRecipe) layer {
 	s.Helper()
 	switch {
@@ -38,7 +38,7 @@ func (s *store) make(r layerRecipe) layer {
 	}
 }
 
-// file writes a file, and before it the parent folders that are missing.
+// file writes a file into the layer. It first writes the missing parent folders.
 func (w *layerWriter) file(name string, mode int64, content []byte) error {
 	name = strings.TrimPrefix(name, "/")
 	if err := w.folders(path.Dir(name)); err != nil {
@@ -79,8 +79,8 @@ func (w *layerWriter) archives(archives map[string]archive) error {
 	return nil
 }
 
-// zip packs the archive. It stores inner archives without compression, as Spring Boot does. The
-// manifest is the first entry, as in any jar.
+// zip returns the archive as a zip file. It stores inner archives without compression, as Spring
+// Boot does. The manifest is the first entry, as in any jar.
 func (a archive) zip() ([]byte, error) {
 	var out bytes.Buffer
 	z := zip.NewWriter(&out)
@@ -196,7 +196,7 @@ func (s *store) goLayer(r goRecipe) func(*layerWriter) error {
 	}
 }
 
-// run runs a program in dir.
+// run runs a program in the folder dir.
 func (s *store) run(dir, name string, args ...string) error {
 	cmd := exec.CommandContext(s.Context(), name, args...)
 	cmd.Dir = dir
@@ -207,8 +207,8 @@ func (s *store) run(dir, name string, args ...string) error {
 	return nil
 }
 
-// distrolessLayer writes the files of some packages. As in the distroless images, dpkg's record of
-// each package is a separate file.
+// distrolessLayer writes the files of some Debian packages. As in the distroless images, dpkg's
+// record of each package is a separate file.
 func (s *store) distrolessLayer(packages []string) func(*layerWriter) error {
 	return func(w *layerWriter) error {
 		tree := s.tree(packages)
@@ -252,7 +252,7 @@ func (w *layerWriter) register(name string, info map[string]string, owned map[st
 		list, sums = info[name+":amd64.list"], info[name+":amd64.md5sums"]
 	}
 	for file := range strings.Lines(list) {
-		// A package may list a path in /lib, which is a link to /usr/lib.
+		// A package may list a path in /lib, although /lib is a link to /usr/lib.
 		owned[strings.Trim(file, "/.\n")] = true
 		owned["usr/"+strings.Trim(file, "/.\n")] = true
 	}

@@ -15,16 +15,16 @@ type recipe struct {
 	Name string `yaml:"name"`
 	// Like is the popular image that this image imitates.
 	Like string `yaml:"like"`
-	// Short marks an image that the short run also checks.
+	// Short marks an image that is also checked with -short.
 	Short bool `yaml:"short"`
-	// Layers are listed lowest first.
+	// Layers lists the layers, the lowest first.
 	Layers []layerRecipe `yaml:"layers"`
 	Config config        `yaml:"config"`
 	// Verdict is "passed" or "denied".
 	Verdict string `yaml:"verdict"`
 	// Denials are the violations of a denied image: rule and package or path.
 	Denials []denial `yaml:"denials"`
-	// Why explains the verdict to people.
+	// Why explains the verdict to readers of images.yaml.
 	Why   string `yaml:"why"`
 	Plant plant  `yaml:"plant"`
 }
@@ -47,7 +47,7 @@ type layerRecipe struct {
 	History string `yaml:"history"`
 }
 
-// archive maps names to the entries of a zip archive.
+// archive has the entries of a zip archive, by name.
 type archive map[string]entry
 
 // entry is a file or another archive.
@@ -75,7 +75,7 @@ type npmRecipe struct {
 type goRecipe struct {
 	Path    string   `yaml:"path"`
 	Module  string   `yaml:"module"`
-	Require []string `yaml:"require"` // module@version
+	Require []string `yaml:"require"` // in the form module@version
 	Imports []string `yaml:"imports"`
 }
 
@@ -110,8 +110,8 @@ type plant struct {
 	Deb string `yaml:"deb"`
 	// Finds are the ids of the findings that must be denied. Other findings may be denied too.
 	Finds []string `yaml:"finds"`
-	// Package is the name of the package in the findings. With Deb, every binary package of the
-	// source package has the findings.
+	// Package is the name of the package in the findings. With Deb, the findings are expected in
+	// every binary package of the source package.
 	Package string `yaml:"package"`
 	// Rule is the policy rule that must deny the findings.
 	Rule string `yaml:"rule"`
@@ -147,7 +147,7 @@ func (l layerRecipe) kinds() int {
 	return n
 }
 
-// problem returns the first mistake in the recipe, or nil.
+// problem returns the first mistake in the recipe as an error, or nil.
 func (r recipe) problem() error {
 	switch {
 	case r.Name == "" || r.Like == "" || r.Why == "" || len(r.Layers) == 0:
@@ -172,7 +172,8 @@ func (r recipe) problem() error {
 	return nil
 }
 
-// TestCorpusIsWhole checks images.yaml: all recipes are valid, and all required images are listed.
+// TestCorpusIsWhole checks that all recipes in images.yaml are valid, and that all required images
+// are listed.
 func TestCorpusIsWhole(t *testing.T) {
 	all := readRecipes(t)
 	names, short := map[string]bool{}, 0

@@ -25,17 +25,18 @@ type store struct {
 	suite string
 }
 
-// layer describes a stored layer.
+// layer describes a layer in the store.
 type layer struct {
-	Digest string `json:"digest"` // SHA-256 of the compressed tar, in hexadecimal
-	DiffID string `json:"diffID"` // SHA-256 of the tar, in hexadecimal
+	Digest string `json:"digest"` // SHA-256 of the compressed tar archive, in hexadecimal
+	DiffID string `json:"diffID"` // SHA-256 of the uncompressed tar archive, in hexadecimal
 	Size   int64  `json:"size"`
 	// Status is the content of /var/lib/dpkg/status in the layer, and StatusPath its path.
 	Status     string `json:"status,omitempty"`
 	StatusPath string `json:"statusPath,omitempty"`
 }
 
-// layer returns the stored layer with this key. If the layer is missing, make writes it first.
+// layer returns the stored layer with this key. If the layer is missing, it is first written by
+// make.
 func (s *store) layer(key string, make func(*layerWriter) error) layer {
 	s.Helper()
 	path := filepath.Join(s.dir, "layers", key+".json")

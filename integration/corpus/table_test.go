@@ -35,7 +35,7 @@ func TestTableIsCurrent(t *testing.T) {
 	}
 }
 
-// table lists the images, their verdicts and the reasons.
+// table returns the Markdown table of the images, their verdicts and the reasons.
 func table(all []recipe) string {
 	var out strings.Builder
 	out.WriteString("\n| image | look-alike of | verdict | why | denied after adding |\n|---|---|---|---|---|\n")

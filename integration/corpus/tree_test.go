@@ -33,8 +33,8 @@ func isExcluded(name string) bool {
 	return strings.HasPrefix(name, "usr/share/doc/") && (strings.HasPrefix(base, "changelog") || strings.HasPrefix(base, "NEWS"))
 }
 
-// base returns the archive of a minimal Debian. The archive keeps apt's package lists, which later
-// installations need.
+// base returns the path of the archive of a minimal Debian system. The archive keeps apt's package
+// lists, which later installations need.
 func (s *store) base() string {
 	s.Helper()
 	archive := filepath.Join(s.dir, "trees", s.suite+".tar")
@@ -46,27 +46,29 @@ func (s *store) base() string {
 	return archive
 }
 
-// install is a shell script that installs packages and does not start services. mmdebstrap runs it
-// with the folder of the tree as $1.
+// install is a shell script that installs packages without starting services. mmdebstrap runs it
+// with the folder of the file tree as $1.
 const install = `export DEBIAN_FRONTEND=noninteractive
 printf '#!/bin/sh\nexit 101\n' >"$1/usr/sbin/policy-rc.d" && chmod 755 "$1/usr/sbin/policy-rc.d" &&
 chroot "$1" apt-get -qq update &&
 chroot "$1" apt-get -qq -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-unsafe-io install -y --no-install-recommends %s >/dev/null &&
 chroot "$1" apt-get clean && rm "$1/usr/sbin/policy-rc.d"`
 
-// tree returns the archive of the base with the packages installed. The caller removes the archive.
+// tree returns the path of the archive of the base with the packages installed. The caller must
+// remove the archive.
 func (s *store) tree(packages []string) string {
 	s.Helper()
 	archive := filepath.Join(s.dir, "trees", s.key(packages)+".tar")
 	if _, err := os.Stat(archive); err == nil {
-		return archive // an interrupted run has left the archive
+		return archive // the archive is left over from an interrupted run
 	}
 	s.mmdebstrap(archive, "--variant=custom", "--skip=update,setup,cleanup,tar-in/mknod", "--setup-hook=tar-in "+s.base()+" /",
 		"--customize-hook="+fmt.Sprintf(install, strings.Join(packages, " ")), "")
 	return archive
 }
 
-// mmdebstrap runs mmdebstrap with the arguments, which name the suite, and writes the archive.
+// mmdebstrap runs mmdebstrap with the given arguments, which include the suite, and writes the
+// archive.
 func (s *store) mmdebstrap(archive string, args ...string) {
 	s.Helper()
 	if err := os.MkdirAll(filepath.Dir(archive), 0o755); err != nil {
@@ -217,7 +219,7 @@ func (w *layerWriter) whiteouts(below, above map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(gone)) {
 		dir, base := path.Split(name)
 		if gone[strings.TrimSuffix(dir, "/")] {
-			continue // the whiteout of the folder also removes the entry
+			continue // the whiteout of a parent folder also removes this entry
 		}
 		if err := w.add(&tar.Header{Typeflag: tar.TypeReg, Name: dir + ".wh." + base, Mode: 0o644}, nil); err != nil {
 			return err

@@ -8,25 +8,25 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// now is the time of every run.
+// now is the time of every run in the reports.
 var now = time.Date(2026, 11, 30, 9, 12, 0, 0, time.UTC)
 
 func day(offset int) time.Time { return now.Truncate(24*time.Hour).AddDate(0, 0, offset) }
 
-// digest returns a digest that stays the same.
+// digest returns a made-up digest for a name. It is the same on each run.
 func digest(of string) string {
 	sum := sha256.Sum256([]byte(of))
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// pkg is one package of the image. Base packages are in the base image's layers.
+// pkg is a package of the made-up image. Base packages are in layers of the base image.
 type pkg struct {
 	name, version, kind, license string
 	base                         bool
 }
 
-// vulnerability is one finding. Fixed is how many days ago the fix became available, if there is
-// one.
+// vulnerability is a finding of the made-up image. Fixed is how many days ago the fix became
+// available, if there is a fix.
 type vulnerability struct {
 	id, alias, pkg, fix string
 	severity            evidence.Severity
@@ -163,7 +163,7 @@ const (
 	approved   = "registry.example/shop/checkout"
 )
 
-// input returns the evidence about the image.
+// input returns the evidence about the made-up image.
 func input() evidence.Input {
 	in := evidence.Input{
 		Image: evidence.Image{Reference: repository + ":2.14.0", Repository: repository, Digest: digest("index"), MediaType: "application/vnd.oci.image.index.v1+json"},
@@ -186,8 +186,8 @@ func input() evidence.Input {
 	return in
 }
 
-// platform returns the evidence about the image of one platform. The layers have the same order on
-// each.
+// platform returns the evidence about one platform of the image. The layers have the same order on
+// each platform.
 func platform(name string) evidence.Platform {
 	p := evidence.Platform{
 		Platform: name, Digest: digest(name), Size: 78_412_004,
@@ -263,7 +263,8 @@ func (v vulnerability) finding(p evidence.Package) evidence.Finding {
 	return f
 }
 
-// baseline has the older findings, and some that the image no longer has.
+// baseline returns a baseline with the older findings, and with some findings that the image no
+// longer has.
 func baseline() *evidence.Baseline {
 	b := &evidence.Baseline{Digests: []string{digest("approved")}}
 	kinds := map[string]string{}

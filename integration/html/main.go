@@ -1,6 +1,6 @@
 // Command html writes the HTML reports that the browser tests, the benchmark and the screenshots
-// load, and the text reports for a terminal: "make test-html" and "make images" run it. Each report is the decision of a real policy on
-// made-up evidence about an image that does not exist.
+// load, and the text reports for a terminal. "make test-html" and "make images" run it. Each report
+// shows the decision of a real policy about made-up evidence.
 package main
 
 import (
@@ -24,7 +24,8 @@ func main() {
 	}
 }
 
-// run writes one page for each report, with the counts that the page must show next to it.
+// run writes a page for each report. Next to each page, it writes the counts that the page must
+// show.
 func run(folder string) error {
 	reports := map[string]report.Report{
 		"denied": denied(), "passed": passed(), "promoted": promoted(), "failed": failed(), "unfinished": unfinished(),

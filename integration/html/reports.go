@@ -31,7 +31,7 @@ exceptions:
   - {id: CVE-2022-25883, package: pkg:npm/semver, reason: "versions come from our own lock file", owner: checkout-team@shop.example, expires: 2026-11-20}
 `
 
-// evaluated returns the report of a check of the evidence with the policy.
+// evaluated returns the report of a check of the evidence against the policy in text.
 func evaluated(in evidence.Input, text string) report.Report {
 	p, err := policy.Parse("policy.yaml", []byte(text))
 	if err != nil {
@@ -47,14 +47,15 @@ func evaluated(in evidence.Input, text string) report.Report {
 	return r
 }
 
-// denied is the report of an image with vulnerabilities of every kind.
+// denied returns the report of a denied image with vulnerabilities of every kind.
 func denied() report.Report {
 	r := evaluated(input(), rules)
 	r.Command = "promote"
 	return r
 }
 
-// passing is evidence that the policy accepts: only what warns, is excepted or not affected is left.
+// passing returns the evidence of input without everything that the policy blocks. Findings that
+// only warn, are excepted or are not affected stay.
 func passing() evidence.Input {
 	in := input()
 	for i := range in.Platforms {
@@ -82,7 +83,7 @@ func without[T any](all []T, drop func(T) bool) []T {
 
 func passed() report.Report { return evaluated(passing(), rules) }
 
-// promoted is the report of the promotion of a passing image.
+// promoted returns the report of the promotion of a passing image.
 func promoted() report.Report {
 	r := evaluated(passing(), rules)
 	r.Command = "promote"
@@ -98,7 +99,7 @@ func promoted() report.Report {
 	return r
 }
 
-// failed is the report of a run that made no decision.
+// failed returns the report of a run that made no decision because of an error.
 func failed() report.Report {
 	return report.Report{
 		Schema: report.Schema, Command: "promote", Started: now.Add(-time.Minute), Finished: now, Tool: report.Tool{Name: "imagegate", Version: "1.0.0"},
@@ -109,7 +110,8 @@ func failed() report.Report {
 	}
 }
 
-// unfinished passed, and then the approved registry refused the copy.
+// unfinished returns the report of an image that passed, but whose copy the approved registry
+// refused.
 func unfinished() report.Report {
 	r := evaluated(passing(), rules)
 	r.Command = "promote"
@@ -117,7 +119,7 @@ func unfinished() report.Report {
 	return r
 }
 
-// overridden was denied and let through.
+// overridden returns the report of a denied image that an override let through.
 func overridden() report.Report {
 	r := denied()
 	o := &policy.GrantedOverride{Override: policy.Override{Reason: "fixes the payment outage; the upgrade follows", Approver: "oncall@shop.example", Expires: now.Add(20 * time.Hour)}, Granted: now}
@@ -129,7 +131,7 @@ func overridden() report.Report {
 	return r
 }
 
-// verified is the report of "imagegate verify" on the promoted image.
+// verified returns the report of "imagegate verify" on the promoted image.
 func verified(state report.State) report.Report {
 	r := promoted()
 	r.Command, r.Decision, r.Remedies, r.EvaluatedAt = "verify", nil, nil, time.Time{}
@@ -138,7 +140,7 @@ func verified(state report.State) report.Report {
 	return r
 }
 
-// large is the report of an image with n findings in two thousand packages.
+// large returns the report of an image with n findings in two thousand packages.
 func large(n int) report.Report {
 	in := input()
 	in.Platforms = in.Platforms[:1]
@@ -161,7 +163,8 @@ func large(n int) report.Report {
 	return evaluated(in, strings.Split(rules, "exceptions:")[0])
 }
 
-// hostile has markup, scripts, terminal sequences and direction marks in every text from outside.
+// hostile returns a report with markup, scripts, terminal sequences and direction marks in every
+// text that comes from an image, a registry or a file.
 func hostile() report.Report {
 	const text = "</script><img src=x onerror=alert(1)><!--<script>\u202e\u2028\x1b[31m\x00'\"`${alert(1)}{{.}}</style>"
 	in := input()

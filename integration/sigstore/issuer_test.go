@@ -29,7 +29,7 @@ type issuer struct {
 	logins atomic.Int64
 
 	mu      sync.Mutex
-	pending map[string]url.Values // parameters of the login requests, by code
+	pending map[string]url.Values // the parameters of the login requests, by code
 }
 
 func newIssuer(t *testing.T) *issuer {

@@ -167,7 +167,7 @@ func TestIdentityIsVerifiedOffline(t *testing.T) {
 	}
 }
 
-// cosignAccepts verifies the bundles with cosign's library.
+// cosignAccepts verifies the bundles of an image with cosign's library.
 func cosignAccepts(t *testing.T, s *stack, ref name.Digest) error {
 	t.Helper()
 	material, err := root.NewTrustedRootFromJSON(s.root)
@@ -181,7 +181,7 @@ func cosignAccepts(t *testing.T, s *stack, ref name.Digest) error {
 }
 
 // cosignAcceptsLegacy verifies the signature and the statement in cosign's tags with cosign's
-// library. cosign takes their time only from a timestamp.
+// library. cosign takes the signing times only from timestamps.
 func cosignAcceptsLegacy(t *testing.T, s *stack, ref name.Digest) error {
 	t.Helper()
 	material, err := root.NewTrustedRootFromJSON(s.root)
@@ -368,7 +368,8 @@ func unavailable(w http.ResponseWriter, _ *http.Request, _ http.Handler) bool {
 	return true
 }
 
-// TestLogInTrouble checks for each failure of a log whether it is retried, ignored or fatal.
+// TestLogInTrouble checks, for each kind of failure of the transparency log, whether it is retried,
+// ignored or fatal.
 func TestLogInTrouble(t *testing.T) {
 	s := startStack(t)
 	repo := newRepo(t)
@@ -460,7 +461,7 @@ func TestLogInTrouble(t *testing.T) {
 	})
 	t.Run("answer that is lost", func(t *testing.T) {
 		var mu sync.Mutex
-		var answers []int // under mu
+		var answers []int // status codes of the log's responses; protected by mu
 		s.rekor.set(func(w http.ResponseWriter, r *http.Request, pass http.Handler) bool {
 			answer := httptest.NewRecorder()
 			pass.ServeHTTP(answer, r)

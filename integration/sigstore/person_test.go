@@ -51,7 +51,7 @@ func TestMirrorStandsForFiles(t *testing.T) {
 	promote := append([]string{"promote", staged, approved, "--policy", "policy.yaml", "--keyless", "--identity-token", "token"}, mirror...)
 	verify := append([]string{"verify", approved, "--certificate-identity", email, "--certificate-oidc-issuer", s.issuer.server.URL}, mirror...)
 	p.run(3, append(promote, "--offline")...)
-	p.run(6, promote[:len(promote)-2]...) // without the initial root of this repository
+	p.run(6, promote[:len(promote)-2]...) // verification of the TUF repository fails without its initial root
 	p.run(0, promote...)
 	p.run(0, verify...)
 	p.run(6, verify[:len(verify)-2]...)
@@ -85,7 +85,7 @@ func TestPersonAtATerminalLogsIn(t *testing.T) {
 	p.verify(0, email, s.issuer.server.URL)
 }
 
-// loginAt adds the issuer to the signing configuration.
+// loginAt adds the issuer of the stack to the signing configuration.
 func (p *product) loginAt(s *stack) {
 	p.Helper()
 	path := filepath.Join(p.dir, "signing.json")
@@ -107,7 +107,7 @@ func (p *product) loginAt(s *stack) {
 	}
 }
 
-// atTerminal runs the command in a new terminal, with a browser in the PATH.
+// atTerminal runs the imagegate command in a new terminal, with a browser in the PATH.
 func (p *product) atTerminal(args ...string) (string, error) {
 	p.Helper()
 	desktop := filepath.Join(p.dir, "desktop")
@@ -125,6 +125,6 @@ func (p *product) atTerminal(args ...string) (string, error) {
 	}
 	defer terminal.Close()
 	var out bytes.Buffer
-	_, _ = io.Copy(&out, terminal) // returns an error when imagegate exits
+	_, _ = io.Copy(&out, terminal) // Copy returns an error when imagegate exits
 	return out.String(), cmd.Wait()
 }

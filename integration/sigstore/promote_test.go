@@ -64,7 +64,7 @@ func newProduct(t *testing.T, s *stack, withTSA bool) *product {
 	return p
 }
 
-// configure writes the signing configuration.
+// configure writes the signing configuration, with or without a timestamp authority.
 func (p *product) configure(s *stack, withTSA bool) {
 	p.Helper()
 	type service struct {
@@ -90,7 +90,7 @@ func (p *product) configure(s *stack, withTSA bool) {
 	}
 }
 
-// run runs the command, checks its exit code and returns its output.
+// run runs the imagegate command, checks its exit code and returns its output.
 func (p *product) run(want int, args ...string) string {
 	p.Helper()
 	cmd := exec.CommandContext(p.Context(), filepath.Join(binaries, "imagegate"), args...)
@@ -135,8 +135,8 @@ func TestPromoteWithAnIdentity(t *testing.T) {
 				how = append(how, "--signature-format", form)
 			}
 			p.promote(0, how...)
-			// The legacy format cannot store the proof of this log, so verify must report that the
-			// log entry is missing.
+			// The legacy format cannot store the inclusion proof of this log, so verify must report
+			// that the log entry is missing.
 			logged := form != "legacy"
 			if !logged {
 				p.verify(6, email, s.issuer.server.URL)
@@ -159,9 +159,9 @@ func TestPromoteWithAnIdentity(t *testing.T) {
 	}
 }
 
-// TestLogOutageLeavesNoTag checks that promote writes nothing while the log is down, because
-// without a timestamp authority it needs the log. A second run, with the log and a timestamp
-// authority, must complete the promotion.
+// TestLogOutageLeavesNoTag checks that promote writes nothing while the transparency log is down
+// and no timestamp authority is configured. A second run, with the log and a timestamp authority,
+// must complete the promotion.
 func TestLogOutageLeavesNoTag(t *testing.T) {
 	s := startStack(t)
 	p := newProduct(t, s, false)

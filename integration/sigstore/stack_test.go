@@ -39,7 +39,7 @@ var servers = []string{
 	"github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix",
 }
 
-// binaries is the folder with the servers and imagegate, which TestMain builds.
+// binaries is the folder with the servers and imagegate. TestMain builds them.
 var binaries string
 
 func TestMain(m *testing.M) {
@@ -60,7 +60,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "building the servers:", err)
 		return 1
 	}
-	product := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(dir, "imagegate"), ".") // as "make build" does
+	product := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(dir, "imagegate"), ".") // the same command as in "make build"
 	product.Dir, product.Stderr = filepath.Join("..", ".."), os.Stderr
 	product.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if err := product.Run(); err != nil {
@@ -74,7 +74,7 @@ func run(m *testing.M) int {
 type stack struct {
 	issuer *issuer
 	fulcio string
-	// rekor is the proxy in front of the log. Tests can make the proxy fail.
+	// rekor is a proxy for the transparency log. Tests can make the proxy fail.
 	rekor *proxy
 	// tsa is the full URL of the timestamp authority.
 	tsa string
@@ -161,9 +161,9 @@ func (s *stack) startRekor(t *testing.T) *root.TransparencyLog {
 		PublicKey: key.Public(), ValidityPeriodStart: time.Now().Add(-time.Hour)}
 }
 
-// timestamps is the handler of the timestamp authority. All stacks in a process share one, because
-// its library keeps the key in a global variable. The server command is not used, because it needs
-// a fixed port.
+// timestamps is the handler of the timestamp authority. All stacks in a process share one handler,
+// because its library keeps the key in a global variable. The tests do not run the server command,
+// because it needs a fixed port.
 var timestamps = sync.OnceValue(func() http.Handler {
 	viper.Set("timestamp-signer", "memory")
 	viper.Set("timestamp-signer-hash", "sha256")
@@ -212,7 +212,7 @@ func freePort(t *testing.T) string {
 	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
 
-// get requests the address until the server responds.
+// get requests the address until the server responds, and returns the response.
 func get(t *testing.T, address string) []byte {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -257,7 +257,7 @@ func certificates(t *testing.T, text []byte) []*x509.Certificate {
 // proxy forwards requests to a server. Tests can make it fail.
 type proxy struct {
 	server *httptest.Server
-	// fail responds instead of the server, or after it. It returns false to pass the request on.
+	// fail may respond instead of the server, or after it. It returns false to pass the request on.
 	fail atomic.Pointer[func(w http.ResponseWriter, r *http.Request, pass http.Handler) bool]
 	seen atomic.Int64
 }
@@ -290,7 +290,7 @@ func (p *proxy) set(fail func(w http.ResponseWriter, r *http.Request, pass http.
 	p.fail.Store(&fail)
 }
 
-// services returns the services of the stack, as a signer needs them.
+// services returns the services of the stack as a signer's configuration.
 func (s *stack) services(t *testing.T) trust.Services {
 	t.Helper()
 	return trust.Services{Fulcio: s.fulcio, Logs: []trust.Log{{URL: s.rekor.server.URL, Version: 2}}, TimestampAuthorities: []string{s.tsa},

@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// stack holds the layers of an image, generated from a random seed.
+// stack has the layers of an image, generated from a random seed.
 type stack struct {
 	r      *rand.Rand
-	tame   bool // generate entries like image builders, so that the gate refuses only few stacks
+	tame   bool // true: generate entries as image builders do, so that the gate refuses only few stacks
 	serial int
-	paths  []string // paths in the layers so far
-	files  []string // targets for hard links
+	paths  []string // the paths in the layers so far
+	files  []string // the possible targets of hard links
 	layers [][]byte
 }
 
@@ -32,12 +32,13 @@ func newStack(t *testing.T, seed uint64) *stack {
 
 func (s *stack) one(of ...string) string { return of[s.r.IntN(len(of))] }
 
-// name returns one of only a few names, so that entries often have the same path.
+// name returns a random path. It is made of only few names, so that entries often have the same
+// path.
 func (s *stack) name() string {
 	if len(s.paths) > 0 && s.r.IntN(3) == 0 {
 		p := s.paths[s.r.IntN(len(s.paths))]
 		if s.r.IntN(3) == 0 {
-			p += s.one("/a", "/b", "/c/d") // the path leads into a folder or through a link
+			p += s.one("/a", "/b", "/c/d") // extend the path, so that it leads into a folder or through a link
 		}
 		return p
 	}
@@ -81,7 +82,8 @@ func (s *stack) layer(t *testing.T) []byte {
 				}
 			}
 		}
-		// The gate refuses two kinds of file at one path, so such stacks test little.
+		// The gate refuses two entries of different types at one path, so stacks with such entries
+		// test little.
 		if before, ok := here[p]; (ok && before != h.Typeflag || s.isBelowFile(here, p)) && s.r.IntN(8) > 0 {
 			continue
 		}
@@ -98,7 +100,7 @@ func (s *stack) layer(t *testing.T) []byte {
 			continue
 		}
 		if err := w.WriteHeader(h); err != nil {
-			continue // the header was invalid, and the writer wrote nothing
+			continue // the writer refused an invalid header and wrote nothing
 		}
 		_, err := w.Write([]byte(content))
 		flush(err)
@@ -130,7 +132,7 @@ func (s *stack) entry(here map[string]byte) (*tar.Header, string) {
 		h.Typeflag, h.Linkname = tar.TypeSymlink, s.one("", "/", "../", "./")+s.name()
 	case 5, 6, 7:
 		h.Typeflag, h.Linkname = tar.TypeLink, s.one("", "", "/", "./", "a/../")+s.name()
-		switch { // the target must exist, because runtimes refuse a hard link without a target
+		switch { // choose an existing target, because runtimes refuse a hard link without a target
 		case len(s.files) > 0 && (s.tame || s.r.IntN(8) > 0):
 			h.Linkname = s.files[s.r.IntN(len(s.files))]
 		case s.r.IntN(8) > 0:
@@ -166,8 +168,8 @@ func (s *stack) entry(here map[string]byte) (*tar.Header, string) {
 	return h, content
 }
 
-// sparse returns a tar archive with a sparse file in GNU tar's format, which omits the zeros at the
-// end of the file.
+// sparse returns a tar archive with a sparse file in GNU tar's format. The archive omits the zeros
+// at the end of the file.
 func sparse(t *testing.T, name, content string) []byte {
 	t.Helper()
 	packed := fmt.Sprintf("1\n0\n%d\n", len(content))
@@ -175,7 +177,7 @@ func sparse(t *testing.T, name, content string) []byte {
 	records := ""
 	for _, r := range []string{"major=1", "minor=0", "name=" + name, fmt.Sprint("realsize=", len(content)+1000)} {
 		r = " GNU.sparse." + r + "\n"
-		n := len(r) + 2 // the length includes itself, with two digits
+		n := len(r) + 2 // a record begins with its own length, which has two digits here
 		records += fmt.Sprint(n) + r
 	}
 	var buf bytes.Buffer

@@ -51,10 +51,10 @@ func stargz(t *testing.T, archive []byte, opts ...estargz.Option) lazy {
 	t.Helper()
 	built, err := estargz.Build(io.NewSectionReader(bytes.NewReader(archive), 0, int64(len(archive))), opts...)
 	if err != nil {
-		return lazy{} // the archive cannot be converted to eStargz
+		return lazy{} // return an empty layer, because the archive cannot be converted to eStargz
 	}
 	blob, err := io.ReadAll(built)
-	if err := errors.Join(err, built.Close()); err != nil { // closing removes its files
+	if err := errors.Join(err, built.Close()); err != nil { // Close removes the temporary files of the conversion
 		t.Fatal(err)
 	}
 	return lazy{blob, map[string]string{estargz.TOCJSONDigestAnnotation: built.TOCDigest().String()}, types.OCILayer}
@@ -102,7 +102,7 @@ func tocOf(t *testing.T, blob []byte) (doc map[string]any, offset int64) {
 	return doc, offset
 }
 
-// retabled returns the layer with its table of contents replaced by doc.
+// retabled returns the layer with doc as its table of contents.
 func retabled(t *testing.T, blob []byte, doc map[string]any, offset int64) lazy {
 	t.Helper()
 	toc, err := json.Marshal(doc)
@@ -132,7 +132,7 @@ func (l lazy) seen(t *testing.T) (gateView, error) {
 
 // TestLazyPullHidesNothing checks that the gate sees every file that the stargz snapshotter shows.
 // It also checks that the gate refuses a layer whose table of contents has one false property, with
-// and without the annotation of the table.
+// and without the annotation for the table of contents.
 func TestLazyPullHidesNothing(t *testing.T) {
 	stacks := number(t, "UNPACK_STACKS", 60)
 	compared, forged := 0, 0
@@ -140,7 +140,7 @@ func TestLazyPullHidesNothing(t *testing.T) {
 		// Each stack has a subtest, so that its files are closed when the subtest ends.
 		t.Run(fmt.Sprint("stack ", seed), func(t *testing.T) {
 			archive := newStack(t, seed).layers[0]
-			// The gate refuses some layers because of their content.
+			// The gate refuses some archives because of their content. Skip these.
 			if _, err := seen(t, imageOf(t, [][]byte{archive})); err != nil {
 				return
 			}
@@ -154,8 +154,8 @@ func TestLazyPullHidesNothing(t *testing.T) {
 	}
 }
 
-// compareTables has the gate read an archive with a correct table of contents, in both formats, and
-// returns the number of formats that the gate accepted.
+// compareTables checks an archive with a correct table of contents, in eStargz and zstd:chunked,
+// with the gate. It returns the number of formats that the gate accepted.
 func compareTables(t *testing.T, archive []byte) (compared int) {
 	t.Helper()
 	for name, l := range map[string]lazy{"eStargz": stargz(t, archive), "zstd:chunked": chunked(t, archive)} {
@@ -164,7 +164,8 @@ func compareTables(t *testing.T, archive []byte) (compared int) {
 		}
 		gate, err := l.seen(t)
 		if err != nil {
-			// The conversion sorts the files, so the archive differs and may be refused.
+			// The conversion to eStargz sorts the files, so the converted archive differs from the
+			// original and may be refused.
 			known := strings.Contains(err.Error(), "more than once") || strings.Contains(err.Error(), "is not an earlier file")
 			if strings.Contains(err.Error(), "table of contents") && !known {
 				t.Errorf("%s: %v\n%s", name, err, listing(t, archive))
@@ -181,8 +182,9 @@ func compareTables(t *testing.T, archive []byte) (compared int) {
 	return compared
 }
 
-// refuseForged has the gate read the archive with one false property in the table of contents, and
-// returns how many it refused.
+// refuseForged checks that the gate refuses an eStargz layer if one property in its table of
+// contents is false, with and without the annotation for the table of contents. It returns the
+// number of layers that it checked: 0 or 1.
 func refuseForged(t *testing.T, archive []byte, seed uint64) int {
 	t.Helper()
 	l := stargz(t, archive)
@@ -206,7 +208,7 @@ func refuseForged(t *testing.T, archive []byte, seed uint64) int {
 	return 1
 }
 
-// forge changes one property of a table of contents and returns its name.
+// forge changes one property in a table of contents and returns the name of the property.
 func forge(r *rand.Rand, doc map[string]any) string {
 	entries := doc["entries"].([]any)
 	if len(entries) == 0 {
@@ -266,7 +268,7 @@ func (g gateView) lacksOf(t *testing.T, l lazy) (out []string) {
 	t.Helper()
 	r, err := estargz.Open(io.NewSectionReader(bytes.NewReader(l.blob), 0, int64(len(l.blob))))
 	if err != nil {
-		return nil // without a valid table of contents, a node unpacks the archive
+		return nil // without a valid table of contents, a node unpacks the archive itself
 	}
 	if _, err := r.VerifyTOC(digest.Digest(l.annotations[estargz.TOCJSONDigestAnnotation])); err != nil {
 		return nil

@@ -34,7 +34,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unpacker unpacks layers on top of each other into a folder, and returns the root of the files.
+// unpacker unpacks layers on top of each other below a folder, and returns the root folder of the
+// unpacked files.
 type unpacker func(t *testing.T, dir string, layers [][]byte) (string, error)
 
 var unpackers = map[string]unpacker{
@@ -71,7 +72,7 @@ var unpackers = map[string]unpacker{
 // folders with the kernel's overlay file system.
 func overlaid(apply func(ctx context.Context, to string, below []string, layer io.Reader) error) unpacker {
 	return func(t *testing.T, dir string, layers [][]byte) (string, error) {
-		var lower []string // folders of the lower layers, top layer first
+		var lower []string // the folders of the lower layers, the top layer first
 		for i, l := range layers {
 			to := filepath.Join(dir, strconv.Itoa(i))
 			if err := os.Mkdir(to, 0o755); err != nil {
@@ -101,15 +102,15 @@ func overlaid(apply func(ctx context.Context, to string, below []string, layer i
 	}
 }
 
-// TestNothingIsHiddenFromTheGate checks, for random stacks of layers, that the gate sees every file
-// that a runtime unpacks, or refuses the image. UNPACK_STACKS is the number of stacks to test, and
-// UNPACK_SEED the first seed.
+// TestNothingIsHiddenFromTheGate checks, for random stacks of layers, that the gate either sees
+// every file that a runtime unpacks or refuses the image. UNPACK_STACKS is the number of stacks to
+// test, and UNPACK_SEED the first seed.
 func TestNothingIsHiddenFromTheGate(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("mounting an overlay file system needs root")
 	}
 	// The mounts are visible only to this thread. The thread stays locked, so that the Go runtime
-	// ends it, and with it the mounts, after the test.
+	// ends the thread, and with it the mounts, after the test.
 	runtime.LockOSThread()
 	if err := cmp.Or(unix.Unshare(unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")); err != nil {
 		t.Skip("no mounts of its own: ", err)
@@ -147,12 +148,12 @@ func number(t *testing.T, variable string, otherwise uint64) uint64 {
 	return n
 }
 
-// tally counts the results for the stacks.
+// tally counts the results of the stacks.
 type tally struct {
 	stacks, hidden int
-	refused        map[string]int // number of refused stacks by reason
-	compared       map[string]int // number of compared stacks by runtime
-	failed         map[string]int // number of failures by the error of a runtime
+	refused        map[string]int // number of refused stacks, by reason
+	compared       map[string]int // number of compared stacks, by runtime
+	failed         map[string]int // number of failures, by the error of a runtime
 }
 
 func (c *tally) add(to *map[string]int, key string) {
@@ -180,7 +181,8 @@ func (c *tally) report() {
 	fmt.Printf("%d stacks, %d refused, %d with hidden files\n", c.stacks, refusals, c.hidden)
 }
 
-// compare unpacks a stack with every unpacker.
+// compare unpacks a stack with every unpacker, and compares the files with those that the gate
+// sees.
 func compare(t *testing.T, s *stack, counts *tally) {
 	counts.stacks++
 	gate, err := seen(t, imageOf(t, s.layers))
@@ -335,7 +337,7 @@ func (g gateView) lacks(t *testing.T, root string) (out []string) {
 
 func short(b []byte) string { return string(b[:min(len(b), 40)]) }
 
-// link returns the destination of the link at a path.
+// link returns the target of the link at a path.
 func (g gateView) link(at string) (string, bool) {
 	ok, found, err := g.SquashedTree().File(file.Path(at))
 	if err != nil || !ok || !found.HasReference() {

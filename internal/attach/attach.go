@@ -31,20 +31,20 @@ import (
 type Attachments struct {
 	Signatures []trust.Signature
 	Envelopes  []trust.Envelope
-	// Copied holds statements that exist only in the backup copy of the attachment list, because
+	// Copied has the statements that exist only in the backup copy of the attachment list, because
 	// another writer has overwritten the list. Read sets this field; Prepare ignores it.
 	Copied []trust.Envelope
 }
 
-// Copies holds attachments by other signers, to be stored together with our own. Each keeps the
-// signature format that it was read in. TrustedSigners must trust their signers. A copy does not
+// Copies are attachments by other signers that are stored together with our own. Each keeps its
+// signature format. TrustedSigners must trust their signers. A copy does not
 // replace other attachments, not even of the same type and subject, and is not stored twice.
 type Copies struct {
 	TrustedSigners  trust.Trust
 	Legacy, Bundles Attachments
 }
 
-// encode verifies the copies and returns them by their signature format.
+// encode verifies the copies, and returns them separately for each signature format.
 func (c Copies) encode(by owner) (legacy, bundles []pending, err error) {
 	if legacy, _, err = by.encode(trust.Legacy, c.Legacy); err != nil {
 		return nil, nil, err
@@ -67,14 +67,14 @@ type Options struct {
 	Locks *WriteLocks
 }
 
-// Prepared holds verified and encoded attachments. Encoding is a separate step that can run early,
+// Prepared has verified and encoded attachments. Encoding is a separate step that can run early,
 // because encoding an SBOM of several megabytes takes as long as sending it.
 type Prepared struct {
 	ref                   name.Digest
 	digest                v1.Hash
 	writers               writers
-	signatures, envelopes []keyed   // stored in tags
-	bundles               []pending // stored as referrers
+	signatures, envelopes []keyed   // signatures and envelopes to store in tags
+	bundles               []pending // bundles to store as referrers
 }
 
 // Prepare verifies and encodes the attachments a, in each signature format that f selects, and the
@@ -120,7 +120,7 @@ func (p *Prepared) Upload(ctx context.Context, opts ...remote.Option) error {
 			continue
 		}
 		if _, err := remote.Get(tag, opts...); err == nil {
-			continue // Store reports the error, if any
+			continue // Store reports the error, if it still occurs
 		}
 		for _, layer := range layers {
 			if err := remote.WriteLayer(repo, layer.attachment, opts...); err != nil {
@@ -163,7 +163,7 @@ func (p *Prepared) storeTags(ctx context.Context, opts []remote.Option) error {
 }
 
 // writers writes attachment lists. Attachments by the owners get an identity key. The first owner
-// stands for our own signer, the second for the signers of copies.
+// stands for imagegate's own signer, the second for the signers of copies.
 type writers struct {
 	owners []owner
 	locks  *WriteLocks

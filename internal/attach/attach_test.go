@@ -26,7 +26,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// attach stores envelopes by s.
+// attach stores envelopes by s with the digest d.
 func attach(t testing.TB, s *trust.Signer, repo name.Repository, d v1.Hash, envelopes ...trust.Envelope) error {
 	t.Helper()
 	return store(t, s, trust.Legacy, repo, d, Attachments{Envelopes: envelopes})
@@ -72,7 +72,7 @@ func TestAttachmentsByOthersAreKept(t *testing.T) {
 	if len(got.Signatures) != 2 || len(got.Envelopes) != 4 {
 		t.Errorf("%d signatures and %d envelopes", len(got.Signatures), len(got.Envelopes))
 	}
-	// The signed documents are equal, so both signatures refer to the same blob.
+	// The signed documents are equal, so the signatures of both signers refer to the same blob.
 	for _, by := range []*trust.Signer{s, other} {
 		ok := 0
 		for _, sig := range got.Signatures {
@@ -112,7 +112,7 @@ func TestStatementsAboutOtherSubjectsAreNotReplaced(t *testing.T) {
 	amd, arm := digestOf("a"), digestOf("b")
 	for _, e := range []trust.Envelope{
 		attest(t, s, "x", `{"for":"amd"}`, amd, index), attest(t, s, "x", `{"for":"arm"}`, arm, index),
-		attest(t, s, "x", `{"for":"amd again"}`, amd, digestOf("e"), index), // the platform is also in another index
+		attest(t, s, "x", `{"for":"amd again"}`, amd, digestOf("e"), index), // The platform amd is also part of a second index.
 	} {
 		if err := attach(t, s, repo, index, e); err != nil {
 			t.Fatal(err)
@@ -192,8 +192,8 @@ func TestWaitingForALockEndsWithTheContext(t *testing.T) {
 	}
 }
 
-// overwrite simulates another writer. It replaces the attachment list with an unrelated attachment
-// before each of the first n reads that follow a write.
+// overwrite simulates another writer. Before each of the first n reads that follow a write, it
+// replaces the attachment list with an unrelated attachment.
 func overwrite(t *testing.T, r *lab.Registry, repo name.Repository, d v1.Hash, n int64) {
 	stray := rawAttachment(t, []byte("{}"), trust.EnvelopeLayer, nil)
 	var written atomic.Bool
@@ -245,7 +245,8 @@ func TestAttachmentThatIsAlwaysOverwrittenIsAnError(t *testing.T) {
 	}
 }
 
-// TestUnreadableTagIsNotEmpty checks that an unreadable list is not overwritten.
+// TestUnreadableTagIsNotEmpty checks that an attachment list in a tag is not overwritten if it
+// cannot be read.
 func TestUnreadableTagIsNotEmpty(t *testing.T) {
 	r := newRegistry(t)
 	s, repo, d := newSigner(t), repoIn(t, r, "app"), digestOf("a")
@@ -266,8 +267,9 @@ func TestUnreadableTagIsNotEmpty(t *testing.T) {
 	}
 }
 
-// TestTagWithOtherContentIsNotEmpty checks manifests of other kinds. The most important one is an
-// index, which go-containerregistry would resolve to one of its images.
+// TestTagWithOtherContentIsNotEmpty checks that a tag with a manifest of another kind is not
+// overwritten as if it were an empty attachment list. The most important kind is an index, which
+// go-containerregistry would resolve to one of its images.
 func TestTagWithOtherContentIsNotEmpty(t *testing.T) {
 	s := newSigner(t)
 	const child = `{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":2,"platform":{"os":"linux","architecture":"amd64"},` +
@@ -294,7 +296,7 @@ func TestTagWithOtherContentIsNotEmpty(t *testing.T) {
 				}
 				mediaType, body := c.mediaType, c.body
 				if !strings.HasSuffix(req.URL.Path, ".att") {
-					mediaType, body = types.OCIManifestSchema1, "{}" // the registry returns the image in the index
+					mediaType, body = types.OCIManifestSchema1, "{}" // the response to a request for the image that the index lists
 				}
 				w.Header().Set("Content-Type", string(mediaType))
 				_, err := w.Write([]byte(body))
@@ -342,8 +344,8 @@ func TestGarbageIsNotAccepted(t *testing.T) {
 	}
 }
 
-// TestHostileAttachmentsAreNotRead checks attachments that are too large, endless or too many, or
-// that do not match their digest.
+// TestHostileAttachmentsAreNotRead checks that attachments are refused if they are too large,
+// endless, too many, or do not match their digest.
 func TestHostileAttachmentsAreNotRead(t *testing.T) {
 	isBlobRead := func(req *http.Request) bool { return lab.IsBlob(req) && req.Method == http.MethodGet }
 	isListRead := func(req *http.Request) bool { return lab.IsManifest(req) && req.Method == http.MethodGet }
@@ -363,7 +365,7 @@ func TestHostileAttachmentsAreNotRead(t *testing.T) {
 	for what, c := range map[string]struct {
 		attachments []attachment
 		hook        lab.Hook
-		unread      bool // the attachment must not be requested at all
+		unread      bool // true if the attachment must not even be requested
 	}{
 		"large":        {attachments: []attachment{large}, unread: true},
 		"negative":     {attachments: []attachment{negative}, unread: true},
@@ -393,8 +395,8 @@ func TestHostileAttachmentsAreNotRead(t *testing.T) {
 	}
 }
 
-// putAsIs stores an attachment list of the blob "{}" unchanged, even if its sizes or URLs are
-// wrong.
+// putAsIs stores an attachment list in a tag. It leaves sizes and URLs unchanged, even if they are
+// wrong. The content of each attachment is "{}".
 func putAsIs(t *testing.T, tag name.Tag, attachments []attachment) {
 	t.Helper()
 	put(t, tag, rawAttachment(t, []byte("{}"), trust.EnvelopeLayer, nil))
@@ -420,14 +422,14 @@ func putAsIs(t *testing.T, tag name.Tag, attachments []attachment) {
 	}
 }
 
-// manifest is a manifest that is pushed unchanged, byte for byte.
+// manifest is a raw manifest, which is pushed byte for byte.
 type manifest []byte
 
 func (m manifest) RawManifest() ([]byte, error)        { return m, nil }
 func (m manifest) MediaType() (types.MediaType, error) { return types.OCIManifestSchema1, nil }
 
-// TestAttachmentsByOthersAreNotDownloaded checks that attachments by other signers stay in the list
-// and are not downloaded, whatever their size.
+// TestAttachmentsByOthersAreNotDownloaded checks that a write keeps attachments by other signers in
+// the attachment list without downloading them, whatever their size.
 func TestAttachmentsByOthersAreNotDownloaded(t *testing.T) {
 	r := newRegistry(t)
 	s, other, repo, d := newSigner(t), newSigner(t), repoIn(t, r, "app"), digestOf("a")
@@ -454,8 +456,8 @@ func TestAttachmentsByOthersAreNotDownloaded(t *testing.T) {
 	}
 }
 
-// TestURLOfAnAttachmentIsNotFollowed checks that content is never fetched from a URL in a manifest,
-// even if the registry does not have the content.
+// TestURLOfAnAttachmentIsNotFollowed checks that an attachment is never fetched from a URL in a
+// manifest, even if the registry does not have its content.
 func TestURLOfAnAttachmentIsNotFollowed(t *testing.T) {
 	s, repo, d := newSigner(t), newRepo(t, "app"), digestOf("a")
 	e := rawAttachment(t, []byte("{}"), trust.EnvelopeLayer, map[string]string{trust.PredicateAnnotation: "x"})

@@ -16,12 +16,12 @@ import (
 // Limits for reading, because any user who can push can attach items to a digest.
 const (
 	maxAttachments    = 1000
-	maxAttachmentSize = 2 * trust.MaxStatement // base64 adds a third
-	maxStored         = 512 << 20              // bytes in one attachment store
+	maxAttachmentSize = 2 * trust.MaxStatement // twice the limit for statements, because base64 adds a third
+	maxStored         = 512 << 20              // total bytes in one attachment store
 )
 
 // attachment is one stored attachment: a layer of a tag, or a referrer. It implements [v1.Layer],
-// so that a new list can contain attachments by other signers without downloading them.
+// so that a new attachment list can contain attachments by other signers without downloading them.
 type attachment struct {
 	// desc describes the layer, or the manifest of the referrer.
 	desc v1.Descriptor
@@ -35,7 +35,7 @@ type attachment struct {
 // errUnknownKind reports that an attachment is of an unknown kind.
 var errUnknownKind = errors.New("unknown kind of attachment")
 
-// errTooLarge reports that an attachment exceeds the size limit.
+// errTooLarge reports that an attachment exceeds the size limit for attachments.
 var errTooLarge = errors.New("too large")
 
 // newAttachment returns a layer that is about to be stored.
@@ -92,8 +92,8 @@ func (a attachment) envelope(body []byte) (trust.Envelope, error) {
 	return a.layerOf(body).Envelope()
 }
 
-// These methods implement v1.Layer. Attachments are never compressed, so Digest and DiffID are
-// equal.
+// The following methods implement v1.Layer. Attachments are never compressed, so Digest and DiffID
+// are equal.
 
 func (a attachment) Digest() (v1.Hash, error)             { return a.desc.Digest, nil }
 func (a attachment) DiffID() (v1.Hash, error)             { return a.desc.Digest, nil }

@@ -46,7 +46,7 @@ func onBoth(t *testing.T, test func(t *testing.T, repo name.Repository)) {
 	t.Run("fallback tag", func(t *testing.T) { test(t, newRepo(t, "app")) })
 }
 
-// storeBundles signs an image and stores the signature and the envelopes as bundles.
+// attachBundles signs an image and stores the signature and the envelopes as bundles.
 func attachBundles(t testing.TB, s *trust.Signer, repo name.Repository, d v1.Hash, envelopes ...trust.Envelope) error {
 	t.Helper()
 	return store(t, s, trust.Bundle, repo, d, Attachments{Signatures: signAs(t, s, trust.Bundle, repo, d), Envelopes: envelopes})
@@ -71,8 +71,8 @@ func referrersOf(t testing.TB, repo name.Repository, d v1.Hash) []string {
 	return out
 }
 
-// cosignAcceptsBundles verifies the bundles of a digest with cosign's library. The trusted root is
-// empty.
+// cosignAcceptsBundles verifies the bundles of a digest with cosign's library. It uses an empty
+// trusted root, because the bundles are signed with a key.
 func cosignAcceptsBundles(t *testing.T, key crypto.PublicKey, ref name.Digest) error {
 	t.Helper()
 	v, err := signature.LoadVerifier(key, crypto.SHA256)
@@ -153,8 +153,8 @@ func sameJSON(t *testing.T, a, b []byte) bool {
 	return cmp.Equal(x, y)
 }
 
-// TestBundleIsBoundToDigestAndRepository checks that our bundles are accepted only for their digest
-// and repository. Bundles by cosign do not name a repository.
+// TestBundleIsBoundToDigestAndRepository checks that bundles by imagegate are accepted only for
+// their digest and repository. Bundles by cosign do not name a repository.
 func TestBundleIsBoundToDigestAndRepository(t *testing.T) {
 	s, repo := newSigner(t), newRepo(t, "app")
 	d, elsewhere := digestOf("a"), repo.Registry.Repo("other")
@@ -288,7 +288,7 @@ func TestConcurrentWritersLoseNoBundles(t *testing.T) {
 }
 
 // TestOverwrittenReferrersAreListedAgain checks that referrers are restored after another process
-// wrote an outdated list.
+// wrote an outdated referrers list.
 func TestOverwrittenReferrersAreListedAgain(t *testing.T) {
 	r := newRegistry(t)
 	s, repo := newSigner(t), repoIn(t, r, "app")
@@ -320,7 +320,7 @@ func TestOverwrittenReferrersAreListedAgain(t *testing.T) {
 }
 
 // TestReferrersByOthersAreKept checks that referrers by other signers are kept and do not change
-// the result, whatever type they claim, and that unrelated ones are not downloaded.
+// the result, whatever type they claim, and that unrelated referrers are not downloaded.
 func TestReferrersByOthersAreKept(t *testing.T) {
 	onBoth(t, func(t *testing.T, repo name.Repository) {
 		s := newSigner(t)
@@ -471,8 +471,8 @@ func TestMisspelledFormatIsAnError(t *testing.T) {
 	}
 }
 
-// TestFailureToListIsNotARefusedWrite checks that storing succeeds with each status that registries
-// without the referrers API return for the list.
+// TestFailureToListIsNotARefusedWrite checks that storing bundles succeeds if a registry without
+// the referrers API responds to a request for referrers with one of the usual status codes.
 func TestFailureToListIsNotARefusedWrite(t *testing.T) {
 	for _, status := range []int{http.StatusNotFound, http.StatusBadRequest, http.StatusNotAcceptable} {
 		r := newRegistry(t)
@@ -490,8 +490,8 @@ func TestFailureToListIsNotARefusedWrite(t *testing.T) {
 	}
 }
 
-// immutable is a registry that refuses to move a tag. It responds with a status that registries use
-// for this.
+// immutable returns a hook that makes a registry refuse to move a tag, with one of the status codes
+// that registries use for this.
 func immutable(status int) lab.Hook {
 	var mu sync.Mutex
 	seen := map[string]bool{}
@@ -512,7 +512,7 @@ func immutable(status int) lab.Hook {
 }
 
 // TestImmutableTagIsARefusedWrite checks a registry with immutable tags: the first statements stay,
-// storing them again succeeds, and storing newer ones is a RefusedError.
+// storing them again succeeds, and storing newer statements is a RefusedError.
 func TestImmutableTagIsARefusedWrite(t *testing.T) {
 	for _, status := range []int{http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusPreconditionFailed} {
 		for _, f := range []trust.Format{trust.Legacy, trust.Bundle, trust.Both} {

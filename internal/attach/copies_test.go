@@ -7,8 +7,9 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// TestCopiesAreStoredInTheSameWrite checks that our own statements and copied statements are stored
-// in one write, as a registry with immutable tags requires. Repeating the write changes nothing.
+// TestCopiesAreStoredInTheSameWrite checks that imagegate's own statements and copied statements
+// are stored in one write, because a registry with immutable tags allows only one. Repeating the
+// write changes nothing.
 func TestCopiesAreStoredInTheSameWrite(t *testing.T) {
 	r := newRegistry(t)
 	s, other, repo := newSigner(t), newSigner(t), repoIn(t, r, "app")

@@ -37,7 +37,7 @@ func pushImage(t *testing.T, repo name.Repository, content string) v1.Hash {
 	return digest
 }
 
-// put stores attachments unchanged, as a pusher without a key can.
+// put stores attachments unchanged, as a user can who may push but has no signing key.
 func put(t *testing.T, tag name.Tag, attachments ...attachment) {
 	t.Helper()
 	if err := write(tag, attachments, nil); err != nil {
@@ -114,8 +114,8 @@ func TestCosignAgrees(t *testing.T) {
 	for what, c := range map[string]struct {
 		key                crypto.PublicKey
 		store              func(t *testing.T, repo name.Repository, d v1.Hash)
-		ours               bool // whether this package accepts the signature and the attestation
-		cosignIsLaxAboutIt bool // whether cosign accepts the signature although this package refuses it
+		ours               bool // true if this package accepts the signature and the attestation
+		cosignIsLaxAboutIt bool // true if cosign accepts the signature although this package refuses it
 	}{
 		"ours": {key: s.PublicKey(), ours: true, store: func(t *testing.T, repo name.Repository, d v1.Hash) {
 			storeBoth(t, s, repo, d, predicate)
@@ -188,7 +188,7 @@ func TestCosignAgrees(t *testing.T) {
 	}
 }
 
-// storeBoth attaches a signature and an attestation.
+// storeBoth attaches a signature and an attestation by s.
 func storeBoth(t *testing.T, s *trust.Signer, repo name.Repository, d v1.Hash, predicate string) {
 	t.Helper()
 	a := Attachments{
@@ -201,7 +201,7 @@ func storeBoth(t *testing.T, s *trust.Signer, repo name.Repository, d v1.Hash, p
 }
 
 // TestLegacyFormNeedsNoImage checks that signatures in the legacy format can be stored before the
-// image.
+// image is pushed.
 func TestLegacyFormNeedsNoImage(t *testing.T) {
 	s, repo := newSigner(t), newRepo(t, "app")
 	elsewhere := newRepo(t, "app")

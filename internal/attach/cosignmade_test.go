@@ -41,8 +41,8 @@ func cosignMakes(t *testing.T, f trust.Format, ref name.Digest) crypto.PublicKey
 		t.Fatal(err)
 	}
 	if f == trust.Bundle {
-		// The subject of cosign's signature statement has no name. Since version 3 it has
-		// annotations; in version 2 the predicate is missing.
+		// The subject of cosign's signature statement has no name. Statements by cosign 3 have
+		// annotations; statements by cosign 2 have no predicate.
 		about := map[string]any{"_type": "https://in-toto.io/Statement/v1", "predicateType": trust.SignatureType,
 			"subject": []any{map[string]any{"digest": map[string]string{"sha256": strings.TrimPrefix(ref.DigestStr(), "sha256:")},
 				"annotations": map[string]any{"a": "b"}}}}

@@ -69,7 +69,7 @@ func newRepo(t testing.TB, path string) name.Repository {
 	return repoIn(t, newRegistry(t), path)
 }
 
-// only returns a Trust in the key of s and in no other signer.
+// only returns a Trust that trusts only the key of s.
 func only(s *trust.Signer) trust.Trust { return s.Trust() }
 
 func signLegacy(t testing.TB, s *trust.Signer, repo name.Repository, d v1.Hash) trust.Signature {

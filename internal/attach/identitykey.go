@@ -15,12 +15,13 @@ import (
 // Retention states how long one of our statements is kept and which others it replaces. With the
 // zero value, a statement replaces our other statements of the same type and subject.
 type Retention struct {
-	// Key distinguishes statements that are kept side by side. Of the statements with the same
-	// type, first subject and key, only the newest is kept.
+	// Key distinguishes statements that are kept side by side. Among statements with the same type,
+	// first subject and key, only the newest is kept.
 	Key string
 	// Group limits the number of keys: only the 8 newest keys of a group are kept.
 	Group string
-	// At is the time of the statement. Zero means unknown: the statement stored last is the newest.
+	// At is the time of the statement. Zero means unknown: then the statement that was stored last
+	// is the newest.
 	At time.Time
 	// Lists has the digests, "sha256:<hex>", of the statements that this statement depends on.
 	// They are kept as long as this statement.
@@ -31,12 +32,12 @@ type Retention struct {
 	Evidence bool
 }
 
-// identityKey decides which of our attachments replace each other: attachments with equal kind,
-// subject and Retention.Key. Attachments with the zero key are never replaced: they are by other
-// signers or of an unknown kind.
+// identityKey decides which of imagegate's own attachments replace each other: attachments with
+// equal kind, subject and Retention.Key. Attachments by other signers or of an unknown kind have
+// the zero key and are never replaced.
 type identityKey struct {
 	kind      string // predicate type; empty for a signature
-	subject   string // the subject, or the hash of the content; empty for the zero key
+	subject   string // the subject of a statement, or the hash of the content; empty for the zero key
 	content   [sha256.Size]byte
 	retention Retention
 }
@@ -54,12 +55,12 @@ type keyed struct {
 	key identityKey
 }
 
-// owner computes the identity keys of the attachments by some trusted signers.
+// owner computes the identity keys of the attachments by its trusted signers.
 type owner struct {
 	trust.Trust
 	// keepAll means that the attachments do not replace each other, see Copies.
 	keepAll bool
-	// retention is Options.Retention.
+	// retention is the field Retention of Options.
 	retention func(trust.Statement) Retention
 }
 
@@ -89,12 +90,12 @@ func (o owner) statementKey(e trust.Envelope) (identityKey, trust.SignerIdentity
 	return key, by, nil
 }
 
-// keyCache caches the identity keys of the attachments in one list, so that reading the list again
-// does not download them again.
+// keyCache caches the identity keys of the attachments in one attachment list, so that reading the
+// list again does not download the attachments again.
 type keyCache struct {
 	keys map[string]identityKey
-	// dropVanished removes attachments whose manifest is missing from the list. If it is false, a
-	// missing manifest is the error errVanished.
+	// dropVanished removes attachments whose manifest is missing from the attachment list. If it is
+	// false, a missing manifest is the error errVanished.
 	dropVanished bool
 }
 
@@ -102,9 +103,9 @@ func (a attachment) cacheKey() string {
 	return string(a.desc.MediaType) + " " + a.desc.Digest.String() + " " + a.desc.Annotations[trust.SignatureAnnotation]
 }
 
-// identify computes the identity keys of the attachments in a list. It downloads only attachments
-// that a wanted attachment may replace, because SBOMs are large. gone has the attachments whose
-// manifest was deleted.
+// identify computes the identity keys of the attachments in an attachment list. It downloads only
+// attachments that a wanted attachment may replace, because SBOMs are large. gone has the
+// attachments whose manifest was deleted.
 func (w writers) identify(ctx context.Context, s attachmentStore, have []attachment, want []keyed, known *keyCache) (out, gone []keyed, err error) {
 	for _, a := range have {
 		key, ok := known.keys[a.cacheKey()]
@@ -150,7 +151,7 @@ func (w writers) identityKeyOf(a attachment, body []byte) identityKey {
 }
 
 // mayReplace reports whether k may replace a. It compares only unsigned metadata, to avoid
-// downloads; the identity keys decide later.
+// downloads. If it returns true, the identity keys decide.
 func (k keyed) mayReplace(a attachment) bool {
 	switch {
 	case k.desc.MediaType != a.desc.MediaType:
@@ -160,7 +161,7 @@ func (k keyed) mayReplace(a attachment) bool {
 	case a.desc.MediaType == trust.EnvelopeLayer:
 		return k.desc.Annotations[trust.PredicateAnnotation] == a.desc.Annotations[trust.PredicateAnnotation]
 	default:
-		// Some registries omit the annotations from the list.
+		// Some registries omit the annotations in the referrers list.
 		kind, ok := a.desc.Annotations[bundlePredicateAnnotation]
 		return mayBeBundle(a.desc) && (!ok || k.desc.Annotations[bundlePredicateAnnotation] == kind)
 	}

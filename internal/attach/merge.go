@@ -11,15 +11,15 @@ const orphanAge = time.Hour
 
 // mergeResult is the result of merge.
 type mergeResult struct {
-	all        []keyed // the whole list
-	replaced   []keyed // old attachments that are not in all
+	all        []keyed // all attachments to keep or add
+	replaced   []keyed // stored attachments that are not in all
 	superseded []keyed // wanted attachments that are not in all, because newer ones exist
 }
 
-// merge adds the wanted attachments to a list. Attachments by other signers are kept. Of our own
-// statements with the same kind, subject and key, only the newest is kept, together with the
-// evidence that it lists and the statements that belong to it. A statement with a time after
-// horizon counts as the oldest, because the clock of its signer was wrong.
+// merge adds the wanted attachments to an attachment list. Attachments by other signers are kept.
+// Among imagegate's own statements with the same kind, subject and key, only the newest is kept,
+// together with the evidence that it lists and the statements that belong to it. A statement with a
+// time after horizon counts as the oldest, because the clock of its signer was wrong.
 func merge(have, want []keyed, horizon time.Time) mergeResult {
 	all := slices.Clone(have)
 	for _, w := range want {
@@ -57,14 +57,14 @@ func (c keyed) hasSameContent(o keyed) bool {
 	return c.key.isOurs() && c.key.kind == o.key.kind && c.key.content == o.key.content || c.attachment.equal(o.attachment)
 }
 
-// competesWith reports whether only one of two attachments can be kept.
+// competesWith reports whether only one of the two attachments can be kept.
 func (c keyed) competesWith(o keyed) bool {
 	return c.key.isOurs() && c.key.subject == o.key.subject && c.key.kind == o.key.kind && c.key.retention.Key == o.key.retention.Key
 }
 
 // isSuperseded reports whether all contains a newer attachment that competes with all[i]. If one of
-// the two has no time, a wanted attachment counts as newer than a stored one, and a later one in
-// the list as newer than an earlier one. Statements with the same time are all kept.
+// the two has no time, a wanted attachment counts as newer than a stored one, and a later element
+// of all as newer than an earlier one. Statements with the same time are all kept.
 func isSuperseded(all, want []keyed, i int, horizon time.Time) bool {
 	c := all[i]
 	if c.key.retention.Evidence || c.key.retention.BelongsTo != "" {
@@ -88,7 +88,7 @@ func isSuperseded(all, want []keyed, i int, horizon time.Time) bool {
 }
 
 // keepEvidence sets kept for attachments that are kept only as long as another statement: evidence,
-// and statements that belong to another one.
+// and statements that belong to another statement.
 func keepEvidence(all []keyed, kept []bool, now time.Time) {
 	digests, lists, listed := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for i, c := range all {
@@ -125,7 +125,8 @@ func (c keyed) madeAt(horizon time.Time) time.Time {
 	return at
 }
 
-// Limits for the number of retention keys for one subject: in one group, and in total.
+// Limits for the number of different Retention.Key values for one subject: in one group, and in
+// total.
 const (
 	maxOfGroup   = 8
 	maxOfSubject = 32
@@ -138,7 +139,7 @@ func exceedsLimits(all []keyed, i int, horizon time.Time) bool {
 	if c.key.retention.Group == "" {
 		return false
 	}
-	inGroup, inAll := map[string]bool{}, map[string]bool{} // keys of newer statements
+	inGroup, inAll := map[string]bool{}, map[string]bool{} // Retention.Key values of newer statements
 	for _, o := range all {
 		if o.key.kind != c.key.kind || o.key.subject != c.key.subject || !o.madeAt(horizon).After(c.madeAt(horizon)) {
 			continue

@@ -13,7 +13,7 @@ type pending struct {
 	envelope  trust.Envelope  // nil for a signature in the legacy format
 }
 
-// encode verifies all attachments and returns them by their signature format.
+// encode verifies all attachments, and returns them separately for each signature format.
 func (o owner) encode(f trust.Format, a Attachments) (legacy, bundles []pending, err error) {
 	if err := f.Check(); err != nil {
 		return nil, nil, err

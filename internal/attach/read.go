@@ -85,7 +85,7 @@ func listTags(ctx context.Context, ref name.Digest, digest v1.Hash, opts []remot
 	}
 	var out []Stored
 	err = readAll(ctx, &tagStore{tag: signatureTag(ref.Context(), digest), puller: puller, opts: opts}, trust.SignatureLayer, func(a attachment, _ bool, body []byte) {
-		// An unparsable signature fails verification later, with the reason.
+		// If the signature cannot be parsed, its verification fails later, with the reason.
 		s, _ := a.layerOf(body).Signature()
 		out = append(out, Stored{Form: trust.Legacy, Signature: &s, annotations: a.desc.Annotations})
 	})
@@ -120,13 +120,15 @@ func listBundles(ctx context.Context, ref name.Digest, opts []remote.Option) ([]
 
 // errVanished reports that an attachment was deleted after its list was read, because another
 // writer replaced it with a newer one.
-var errVanished = errors.New("deleted during the read")
+var errVanished = errors.New("another writer deleted the attachment during the read")
 
-// maxReadings limits how often a list is read again because attachments vanish.
+// maxReadings is the maximum number of times that an attachment list is read because attachments
+// vanish during the read.
 const maxReadings = 5
 
-// readAll reads all attachments of one media type in a list, or all bundles if the list consists of
-// referrers. It calls add for each. Attachments that exist only in the backup copy come last.
+// readAll reads all attachments of one media type in an attachment list. For a referrers list, it
+// reads all bundles. It calls add for each attachment. Attachments that exist only in the backup
+// copy come last.
 func readAll(ctx context.Context, s attachmentStore, kind types.MediaType, add func(a attachment, copied bool, body []byte)) error {
 	for reading := 1; ; reading++ {
 		read, err := readOnce(ctx, s, kind)

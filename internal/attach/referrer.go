@@ -39,14 +39,14 @@ type referrerStore struct {
 	opts   []remote.Option
 	// native means that the registry has the referrers API. The method list sets it.
 	native bool
-	// copied means that this store is the backup copy of the list in the fallback tag.
+	// copied means that this store is the backup copy of the referrers list in the fallback tag.
 	copied bool
 }
 
 func newReferrerStore(ref name.Digest, opts []remote.Option) (*referrerStore, error) {
-	// go-containerregistry's own support for the fallback tag loses attachments if there are
-	// several writers. It also writes the tag once for each attachment, which a registry with
-	// immutable tags refuses.
+	// Do not use go-containerregistry's own support for the fallback tag. It loses attachments if
+	// there are several writers, and it writes the tag once for each attachment, which a registry
+	// with immutable tags refuses.
 	opts = append(slices.Clone(opts), remote.WithReferrersTagFallback(false))
 	puller, err := remote.NewPuller(opts...)
 	if err != nil {
@@ -84,8 +84,8 @@ func (r *referrerStore) copyStore() attachmentStore {
 	return &referrerStore{ref: r.ref, puller: r.puller, opts: r.opts, copied: true}
 }
 
-// subject returns the descriptor of the manifest that the referrers refer to. It is computed from
-// the manifest itself, because some registries omit it in the response to a HEAD request.
+// subject returns the descriptor of the manifest that the referrers refer to. It reads the manifest
+// itself, because some registries omit parts of the descriptor in the response to a HEAD request.
 func (r *referrerStore) subject(ctx context.Context) (v1.Descriptor, error) {
 	found, err := r.puller.Get(ctx, r.ref)
 	if err != nil {
@@ -135,7 +135,7 @@ func (r *referrerStore) index(ctx context.Context) ([]byte, error) {
 	return r.tagged(ctx)
 }
 
-// tagged reads the referrers list from its tag. It returns nil if the tag does not exist.
+// tagged reads the referrers list from the fallback tag. It returns nil if the tag does not exist.
 func (r *referrerStore) tagged(ctx context.Context) ([]byte, error) {
 	found, err := r.puller.Get(ctx, r.tag())
 	if err != nil {
@@ -152,18 +152,18 @@ func (r *referrerStore) tagged(ctx context.Context) ([]byte, error) {
 }
 
 // isUnsupported reports whether err means that the registry does not have the referrers API.
-// go-containerregistry has no error type for this, so the text is compared. Any other error means
-// that the request failed.
+// go-containerregistry has no error type for this, so isUnsupported compares the text. Any other
+// error means that the request failed.
 func isUnsupported(err error) bool {
 	return strings.Contains(err.Error(), "does not support the Referrers API")
 }
 
-// write stores the added bundles and writes a list of all bundles. Existing manifests are not
-// written again.
+// write stores the added bundles, and writes the referrers list with all bundles. It does not write
+// existing manifests again.
 func (r *referrerStore) write(ctx context.Context, all, added []attachment) error {
 	for _, e := range added {
 		if e.referrer == nil {
-			continue // the manifest is already stored, and only missing from the list
+			continue // the manifest is already stored, and only missing in the referrers list
 		}
 		for _, l := range []attachment{e.referrer.config, e.referrer.layer} {
 			if err := remote.WriteLayer(r.ref.Context(), l, r.opts...); err != nil {
@@ -244,7 +244,7 @@ func (r *referrerStore) bundleLayer(ctx context.Context, d v1.Descriptor) (attac
 	}
 	layer := m.Layers[0]
 	if len(layer.URLs) > 0 {
-		return attachment{}, fmt.Errorf("the layer of referrer %s has URLs, so its content would be fetched from elsewhere: %w", d.Digest, errUnknownKind)
+		return attachment{}, fmt.Errorf("the layer of referrer %s has URLs, so its content would be downloaded from another server: %w", d.Digest, errUnknownKind)
 	}
 	l, err := r.puller.Layer(ctx, r.ref.Context().Digest(layer.Digest.String()))
 	if err != nil {
@@ -253,13 +253,13 @@ func (r *referrerStore) bundleLayer(ctx context.Context, d v1.Descriptor) (attac
 	return attachment{desc: layer, open: l.Compressed}, nil
 }
 
-// referrer holds the parts of a referrer that is not stored yet.
+// referrer has the parts of a referrer that is not stored yet.
 type referrer struct {
 	manifest      []byte
 	config, layer attachment
 }
 
-// rawManifest is a manifest that is pushed unchanged, byte for byte.
+// rawManifest is a manifest that is pushed byte for byte.
 type rawManifest struct {
 	raw       []byte
 	mediaType types.MediaType

@@ -18,22 +18,24 @@ import (
 // attachment list and writing it. Such a late write removes everything that other writers have
 // added in between.
 //
-// So each list has a backup copy of our own statements in a second tag. After each write, a writer
-// reads the list and its backup copy again. The writer is done when both contain all of our
-// statements that either of them contained. A late write damages only one of the two: the late
-// writer then finds the missing statements in the other one and restores them.
+// So each attachment list has a backup copy of imagegate's own statements in a second tag. After
+// each write, a writer reads the list and its backup copy again. The writer is done when both
+// contain all of imagegate's statements that either of them contained. A late write damages only
+// one of the two: the late writer then finds the missing statements in the other one and restores
+// them.
 //
 // Two late writes at the same instant, one to the list and one to the backup copy, can damage both.
-// A registry with the referrers API adds to the list itself, so that list needs no backup copy.
+// A registry with the referrers API maintains the referrers list itself, so that list needs no
+// backup copy.
 
 // RefusedError reports that a registry refused to change an attachment list, because the registry's
 // tags are immutable. The list is unchanged.
 type RefusedError struct {
-	List string // "registry.example/app:sha256-....att"
+	List string // the tag of the attachment list: "registry.example/app:sha256-....att"
 	Err  error
 }
 
-// Error names the list.
+// Error names the attachment list and the registry's reason.
 func (e *RefusedError) Error() string {
 	return fmt.Sprintf("the registry refuses to change %s, so some new statements are not stored: %v", e.List, e.Err)
 }
@@ -44,16 +46,16 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 // NewerError reports that a newer statement of the same kind is stored already.
 type NewerError struct {
 	List string
-	Kind string // predicate type
+	Kind string // predicate type of the statement
 }
 
-// Error names the list and the predicate type.
+// Error names the attachment list and the predicate type.
 func (e *NewerError) Error() string {
 	return fmt.Sprintf("writing %s: a newer statement of type %s exists already and is not replaced by an older one", e.List, e.Kind)
 }
 
-// Limits for repeated writes. The backoff doubles each time, so the last of the attempts happens
-// after about one and a half seconds.
+// Limits for repeated writes. The backoff doubles each time, so the last attempt starts after about
+// one and a half seconds.
 const (
 	maxAttempts  = 6
 	firstBackoff = 50 * time.Millisecond
@@ -62,15 +64,18 @@ const (
 // attachmentStore is one list of attachments of a digest.
 type attachmentStore interface {
 	fmt.Stringer
-	// name identifies the list, for the write lock and for counting writes.
+	// name identifies the attachment list, for the write lock and for counting writes.
 	name() string
-	// list returns the attachments in the list. It returns none if the list does not exist.
+	// list returns the attachments in the attachment list. It returns none if the attachment list
+	// does not exist.
 	list(context.Context) ([]attachment, error)
-	// write stores the attachments in added, and replaces the content of the list with all.
+	// write stores the attachments in added, and replaces the content of the attachment list with
+	// all.
 	write(ctx context.Context, all, added []attachment) error
 	// remove deletes replaced attachments that are still stored after write.
 	remove(ctx context.Context, replaced []attachment) error
-	// copyStore returns the backup copy of the list, or nil if it has none. Call list first.
+	// copyStore returns the backup copy of the attachment list, or nil if it has none. Call list
+	// first.
 	copyStore() attachmentStore
 }
 
@@ -88,12 +93,12 @@ func (w writers) store(ctx context.Context, s attachmentStore, want []keyed) err
 	for _, k := range want {
 		known.keys[k.cacheKey()] = k.key
 	}
-	writes, vanished := map[string]int{}, 0 // writes by the name of the list
+	writes, vanished := map[string]int{}, 0 // number of writes, by the name of the attachment list
 	for {
 		m, missing, err := w.compare(ctx, s, want, known)
 		if errors.Is(err, errVanished) && vanished < maxReadings {
 			if vanished++; vanished == maxReadings {
-				known.dropVanished = true // after so much time, no other writer will replace it
+				known.dropVanished = true // after so many attempts, no other writer will replace the attachment
 			}
 			if err := clock.Sleep(ctx, firstBackoff<<(vanished-1)); err != nil {
 				return fmt.Errorf("writing %s: %w", s, err)
@@ -107,7 +112,7 @@ func (w writers) store(ctx context.Context, s attachmentStore, want []keyed) err
 			return finished(ctx, s, m)
 		}
 		if len(m.all) > maxAttachments {
-			return fmt.Errorf("writing %s: the list would have %d attachments, the limit is %d", s, len(m.all), maxAttachments)
+			return fmt.Errorf("writing %s: the attachment list would have %d attachments, the limit is %d", s, len(m.all), maxAttachments)
 		}
 		if n := writes[missing.list.name()]; n == maxAttempts {
 			return fmt.Errorf("writing %s: %w %d times", missing.list, errOverwritten, maxAttempts)
@@ -139,7 +144,8 @@ func finished(ctx context.Context, s attachmentStore, m mergeResult) error {
 	return nil
 }
 
-// incomplete is a list that lacks attachments and must be written: it has have, and needs all.
+// incomplete is an attachment list that lacks attachments and must be written: it contains have,
+// and must contain all.
 type incomplete struct {
 	list attachmentStore
 	have []attachment
@@ -160,8 +166,8 @@ func (i incomplete) write(ctx context.Context) error {
 	return err
 }
 
-// compare reads the list and its backup copy. It returns the first of them that must be written, or
-// nil if both are complete.
+// compare reads an attachment list and its backup copy. It returns the first of them that must be
+// written, or nil if both are complete.
 func (w writers) compare(ctx context.Context, s attachmentStore, want []keyed, known *keyCache) (mergeResult, *incomplete, error) {
 	first, err := s.list(ctx)
 	if err != nil {
@@ -172,7 +178,7 @@ func (w writers) compare(ctx context.Context, s attachmentStore, want []keyed, k
 		if copied, err = second.list(ctx); err != nil {
 			return mergeResult{}, nil, err
 		}
-		both = append(slices.Clone(union(first, copied)[len(first):]), first...) // the list counts as newer than its backup copy
+		both = append(slices.Clone(union(first, copied)[len(first):]), first...) // the attachment list counts as newer than its backup copy
 	}
 	have, gone, err := w.identify(ctx, s, both, want, known)
 	if err != nil {
@@ -190,7 +196,7 @@ func (w writers) compare(ctx context.Context, s attachmentStore, want []keyed, k
 	return m, nil, nil
 }
 
-// horizon returns the time after which a statement is from the future. Zero means no limit.
+// horizon returns the latest time that a statement may have. Zero means no limit.
 func (w writers) horizon() time.Time {
 	if w.now == nil {
 		return time.Time{}
@@ -198,8 +204,8 @@ func (w writers) horizon() time.Time {
 	return w.now().Add(clock.Skew)
 }
 
-// union returns the attachments in the list, followed by the attachments that only its backup copy
-// has.
+// union returns the attachments in list, followed by the attachments that only the backup copy
+// copied has.
 func union(list, copied []attachment) []attachment {
 	out := slices.Clone(list)
 	for _, e := range copied {
@@ -227,10 +233,10 @@ func isRefused(err error) bool {
 // errOverwritten reports that other writers keep overwriting the same list.
 var errOverwritten = errors.New("other writers overwrote the attachment list")
 
-// WriteLocks has a write lock for each attachment list. The writers in one process share it, so
-// that they do not overwrite each other. The zero value is ready to use.
+// WriteLocks has a write lock for each attachment list. All writers in a process share it, so that
+// they do not overwrite each other's changes. The zero value is ready to use.
 type WriteLocks struct {
-	lists sync.Map // maps the name of a list to a chan struct{} of capacity 1
+	lists sync.Map // a chan struct{} of capacity 1 for each attachment list, by name
 }
 
 func (l *WriteLocks) lock(ctx context.Context, s attachmentStore) (done func(), err error) {

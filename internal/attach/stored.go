@@ -18,7 +18,7 @@ type Stored struct {
 	Signature *trust.Signature
 	Envelope  trust.Envelope
 
-	annotations map[string]string // set only in the legacy format
+	annotations map[string]string // the annotations of the layer; only in the legacy format
 }
 
 // Unverified is unverified information about an attachment, from the attachment itself. Missing or

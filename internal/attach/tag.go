@@ -21,7 +21,7 @@ type tagStore struct {
 	tag    name.Tag
 	puller *remote.Puller
 	opts   []remote.Option
-	copy   *tagStore // the backup copy; nil if there is none
+	copy   *tagStore // the store of the backup copy; nil if this store is a backup copy
 }
 
 // newTagStore returns the attachment store in one of cosign's tags. Its backup copy is in a tag
@@ -61,12 +61,12 @@ func (t *tagStore) write(_ context.Context, all, _ []attachment) error {
 	return write(t.tag, all, t.opts)
 }
 
-// remove does nothing: an attachment that is not in the list is not stored in the tag.
+// remove does nothing: write has already removed everything that is not in the list.
 func (t *tagStore) remove(context.Context, []attachment) error { return nil }
 
 // list returns the attachments in a tag, or none if the tag does not exist. Any other failure is an
-// error. If the manifest is not an attachment list, that is an error, too: a writer would overwrite
-// a list that seems empty.
+// error. A manifest that is not an attachment list is also an error. Otherwise, a writer would take
+// it for an empty list and overwrite it.
 func list(ctx context.Context, puller *remote.Puller, tag name.Tag, opts []remote.Option) ([]attachment, error) {
 	found, err := puller.Get(ctx, tag)
 	if err != nil {
@@ -98,7 +98,7 @@ func list(ctx context.Context, puller *remote.Puller, tag name.Tag, opts []remot
 	for i, d := range m.Layers {
 		// go-containerregistry would fetch these URLs from any host.
 		if len(d.URLs) > 0 {
-			return nil, fmt.Errorf("reading %s: attachment %s has URLs, so its content would be fetched from elsewhere", tag, d.Digest)
+			return nil, fmt.Errorf("reading %s: attachment %s has URLs, so its content would be downloaded from another server", tag, d.Digest)
 		}
 		layer, err := img.LayerByDigest(d.Digest)
 		if err != nil {
@@ -129,7 +129,7 @@ func write(tag name.Tag, all []attachment, opts []remote.Option) error {
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", tag, err)
 	}
-	// remote.Write is not used: it skips the write if a HEAD request says that the tag exists.
+	// Do not use remote.Write: it skips the write if a HEAD request says that the tag exists.
 	blobs := []v1.Layer{config}
 	for _, e := range all {
 		blobs = append(blobs, e)

@@ -29,7 +29,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Evidence holds the verified attachments of an image.
+// Evidence has the verified attachments of an image.
 type Evidence struct {
 	Attestations []evidence.Attestation
 	VEX          []evidence.VEXStatement
@@ -86,15 +86,16 @@ func TrustIn(signers []policy.SignerRule, root *trust.Root) (trust.Trust, error)
 	return t, nil
 }
 
-// publicKey parses the key of a signer. It rejects a key whose encoding in the policy leads to a
-// different fingerprint than the encoding in signatures: a rule with such a key would never match.
+// publicKey parses the key of a signer. It rejects a key with an unusual encoding. The fingerprint
+// of such a key in the policy differs from its fingerprint in signatures, so no rule with the key
+// would ever match.
 func publicKey(text string) (crypto.PublicKey, error) {
 	keys, err := trust.LoadPublicKeys([]byte(text))
 	if err != nil {
 		return nil, err
 	}
 	if len(keys) != 1 {
-		return nil, fmt.Errorf("want one public key, got %d", len(keys))
+		return nil, fmt.Errorf("expected one public key, found %d", len(keys))
 	}
 	if named, err := policy.Fingerprint(text); err != nil || named != trust.Fingerprint(keys[0]) {
 		return nil, errors.New(`the encoding of the key is not canonical: convert it with "openssl pkey -pubin -pubout"`)
@@ -121,7 +122,7 @@ type Attached struct {
 
 // Item is one attachment of a digest in the staging registry.
 type Item struct {
-	evidence.Attestation // Digest and Signer are empty if Err is set
+	evidence.Attestation // The fields Digest and Signer are empty if Err is set.
 	// Form is the signature format: Legacy or Bundle.
 	Form trust.Format
 	// Signature or Envelope is the stored item. Exactly one of them is set.
@@ -131,7 +132,7 @@ type Item struct {
 	// the signature is verified.
 	Err error
 
-	predicate json.RawMessage // set only for a verified statement
+	predicate json.RawMessage // the predicate of a verified statement
 }
 
 // Read returns the attachments of an image or index and of its platforms, and verifies for each
@@ -248,7 +249,7 @@ func (e *Evidence) add(item Item) (err error) {
 func (e *Evidence) deduplicate() {
 	seen := map[evidence.Attestation]bool{}
 	e.Attestations = slices.DeleteFunc(e.Attestations, func(a evidence.Attestation) bool {
-		a.Provenance = nil // follows from the digest
+		a.Provenance = nil // equal digests have equal provenance, so do not compare it
 		was := seen[a]
 		seen[a] = true
 		return was

@@ -23,7 +23,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// site is a staging registry with an image and an index.
+// site is a test staging registry with an image and an index.
 type site struct {
 	*testing.T
 	registry *lab.Registry
@@ -72,7 +72,7 @@ func (s *site) push(path string, what remote.Taggable) name.Digest {
 	return d
 }
 
-// key generates a key and returns its signer and the policy's rule for the key.
+// key generates a key. It returns its signer, and the policy rule named that trusts it.
 func key(t *testing.T, named string) (*trust.Signer, policy.SignerRule) {
 	t.Helper()
 	private, public, err := trust.GenerateKey(nil)
@@ -188,7 +188,7 @@ func TestRead(t *testing.T) {
 					}
 				}
 			}
-			signatures := 1 // the signed document and the signature statement differ
+			signatures := 1 // In the bundle format, a signature is a statement. It differs from the signed document of the legacy format.
 			if form == trust.Both {
 				signatures = 2
 			}
@@ -199,8 +199,8 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestUntrustedStatementsAreOnlyCounted checks that items are only counted if they are by an
-// untrusted signer, about another image, or altered.
+// TestUntrustedStatementsAreOnlyCounted checks that items are not accepted and only counted if an
+// untrusted signer signed them, if they are about another image, or if they were altered.
 func TestUntrustedStatementsAreOnlyCounted(t *testing.T) {
 	s := newSite(t)
 	signer, rule := key(t, "ci")
@@ -216,14 +216,14 @@ func TestUntrustedStatementsAreOnlyCounted(t *testing.T) {
 			t.Errorf("%s: %+v", what, got)
 		}
 	}
-	// These items are about another image, but attached to this one.
+	// These items are about another image, but attached to s.image.
 	before := s.read(s.image, rule).Unverified
 	s.attach(signer, trust.Legacy, s.image, s.statement(signer, s.hash(moved), provenance02, buildkit))
 	s.attach(signer, trust.Legacy, s.image, s.signature(signer, trust.Legacy, elsewhere))
 	if got := s.read(s.image, rule); len(got.Attestations) > 0 || got.Unverified != before+2 {
 		t.Errorf("%+v", got)
 	}
-	// Without a trusted signer, nothing is accepted.
+	// Without a trusted signer in the policy, nothing is accepted.
 	s.attach(signer, trust.Legacy, s.image, s.statement(signer, s.hash(s.image), provenance02, buildkit))
 	if got := s.read(s.image, rule); len(got.Attestations) != 1 {
 		t.Errorf("%+v", got)
@@ -242,7 +242,7 @@ func mustImage(t *testing.T) v1.Image {
 	return img
 }
 
-// TestPlatformsAreRead checks that the attachments of a platform are found, and that their subject
+// TestPlatformsAreRead checks that Read finds the attachments of a platform, and that their subject
 // is the digest of the platform.
 func TestPlatformsAreRead(t *testing.T) {
 	s := newSite(t)
@@ -325,7 +325,8 @@ func TestTrustIn(t *testing.T) {
 	}
 }
 
-// TestProvenance checks the provenance of real builders.
+// TestProvenance checks that the source, builder and revision are found in provenance by real
+// builders.
 func TestProvenance(t *testing.T) {
 	for name, test := range map[string]struct {
 		predicateType, predicate string

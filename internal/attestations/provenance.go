@@ -18,7 +18,7 @@ const (
 	provenance1  = "https://slsa.dev/provenance/v1"
 )
 
-// pointer refers to source code in a provenance statement: a URI with digests.
+// pointer names source code in a provenance statement: a URI with digests.
 type pointer struct {
 	URI    string            `json:"uri"`
 	Digest map[string]string `json:"digest"`
@@ -46,7 +46,7 @@ type predicate1 struct {
 				Ref        string `json:"ref"`
 			} `json:"workflow"`
 			ConfigSource pointer         `json:"configSource"`
-			Source       json.RawMessage `json:"source"` // a URI or a pointer
+			Source       json.RawMessage `json:"source"` // a URI as a string, or a pointer
 		} `json:"externalParameters"`
 		ResolvedDependencies []pointer `json:"resolvedDependencies"`
 	} `json:"buildDefinition"`

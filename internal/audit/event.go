@@ -11,6 +11,9 @@
 package audit
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"time"
 
 	"github.com/imagegate/imagegate/internal/report"
@@ -67,6 +70,9 @@ type Run struct {
 	ExitCode int `json:"exitCode"`
 	// Why is the reason in one sentence.
 	Why string `json:"why"`
+	// Decision is passed or denied, as the policies decided. It is missing if the run made no
+	// decision, or repeats an earlier one. An override does not change it.
+	Decision string `json:"decision,omitempty"`
 	// Error is why the run failed. A denial is not an error.
 	Error *Error `json:"error,omitempty"`
 	// Recovered means that the process died before it could deliver this record. The record was
@@ -86,6 +92,9 @@ type Run struct {
 	Policy Policy `json:"policy"`
 	// Database is the vulnerability database.
 	Database Database `json:"database"`
+	// Evidence is the SHA-256 of everything that the policies evaluated, "sha256:<hex>": of the compact
+	// JSON of the key input in the JSON report. It is missing without a decision.
+	Evidence string `json:"evidence,omitempty"`
 	// EvaluatedAt is the time that the decision applies to. It is missing without a decision.
 	EvaluatedAt time.Time `json:"evaluatedAt,omitzero"`
 	// ValidUntil is when the decision can first change without a new image. It is missing if that
@@ -267,6 +276,9 @@ func NewEvent(r report.Report, p Process) Event {
 		Counts:    Counts{Blocking: v.Counts.Blocking, Warnings: v.Counts.Warnings, Excepted: v.Counts.Excepted, NotAffected: v.Counts.NotAffected},
 		Requested: p.Requested, Destinations: []Destination{},
 	}
+	if r.Decision != nil && !r.EvaluatedAt.IsZero() {
+		run.Decision, run.Evidence = decisionOf(r), evidenceOf(r)
+	}
 	if r.Error != nil {
 		run.Error = &Error{Class: string(r.Error.Class), Message: r.Error.Message}
 	}
@@ -284,6 +296,28 @@ func NewEvent(r report.Report, p Process) Event {
 	}
 	return Event{SpecVersion: specVersion, ID: p.ID, Source: source, Type: Type, Subject: run.Image.Digest,
 		Time: r.Finished, DataContentType: contentType, DataSchema: dataSchema, Data: run}
+}
+
+// The values of Run.Decision.
+const (
+	Passed = "passed"
+	Denied = "denied"
+)
+
+func decisionOf(r report.Report) string {
+	if r.Decision.Passed {
+		return Passed
+	}
+	return Denied
+}
+
+// evidenceOf returns the digest of the evidence of a report.
+func evidenceOf(r report.Report) string {
+	hash := sha256.New()
+	if err := json.NewEncoder(hash).Encode(r.Input); err != nil {
+		return "" // the JSON report cannot be written either
+	}
+	return "sha256:" + hex.EncodeToString(hash.Sum(nil))
 }
 
 // rulesOf returns the rules that blocked or warned, in the order of the items.

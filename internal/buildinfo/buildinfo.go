@@ -1,5 +1,5 @@
-// Package buildinfo describes the running executable: the version, the commit and the components
-// that the Go linker recorded in it.
+// Package buildinfo describes the running executable: its version, its commit and its components,
+// as recorded by the Go linker.
 package buildinfo
 
 import (
@@ -19,28 +19,29 @@ import (
 type Info struct {
 	// Version is the version of the program, or "devel".
 	Version string `json:"version"`
-	// Commit is the commit that was built, and CommitTime its time. They are empty if the build
-	// had no repository. Modified is true if the working tree differed from the commit.
+	// Commit is the commit that was built, and CommitTime its time. They are empty if imagegate was
+	// not built from a Git repository. Modified is true if the working tree differed from the
+	// commit.
 	Commit     string    `json:"commit,omitempty"`
 	CommitTime time.Time `json:"commitTime,omitzero"`
 	Modified   bool      `json:"modified,omitempty"`
 	// Go is the version of the Go toolchain, and Platform the system and architecture.
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
-	// Components are the versions of the linked programs by name.
+	// Components are the versions of the linked third-party programs, such as syft, by name.
 	Components map[string]string `json:"components"`
-	// URI is the address of the source.
+	// URI is the address of imagegate's source code.
 	URI string `json:"uri"`
 }
 
-// components are the modules that Components names.
+// components maps the paths of Go modules to their names in Info.Components.
 var components = map[string]string{
 	"github.com/anchore/syft":       "syft",
 	"github.com/anchore/grype":      "grype",
 	"github.com/sigstore/cosign/v2": "cosign",
 }
 
-// Read describes this executable.
+// Read returns the build information of the running executable.
 func Read() Info {
 	out := Info{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 		URI: "https://github.com/imagegate/imagegate", Components: map[string]string{}}
@@ -64,7 +65,7 @@ func Read() Info {
 		case "vcs.revision":
 			out.Commit = s.Value
 		case "vcs.time":
-			out.CommitTime, _ = time.Parse(time.RFC3339, s.Value) // zero if it is not a time
+			out.CommitTime, _ = time.Parse(time.RFC3339, s.Value) // zero if the value is not a time
 		case "vcs.modified":
 			out.Modified = s.Value == "true"
 		}
@@ -72,8 +73,9 @@ func Read() Info {
 	return out
 }
 
-// ID distinguishes builds with the same version, or without one, by the size and time of an
-// executable file. If those are unknown, the ID has the time now, so that it is unique.
+// ID distinguishes builds with the same version, or without one, by the size and modification time
+// of the executable file at path. If those are unknown, the ID contains the current time, so that
+// it is unique.
 func ID(path string, now time.Time) string {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -82,8 +84,8 @@ func ID(path string, now time.Time) string {
 	return fmt.Sprintf("%d bytes of %s", info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano))
 }
 
-// Write writes the description for a person, or as JSON. databaseSchema is the schema of the
-// vulnerability database that the build reads.
+// Write writes the build information as text, or as JSON. databaseSchema is the schema of the
+// vulnerability database that this build reads.
 func (i Info) Write(w io.Writer, databaseSchema string, asJSON bool) error {
 	if asJSON {
 		encoder := json.NewEncoder(w)

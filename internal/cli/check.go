@@ -73,7 +73,7 @@ func newCheck(c *cli.Context, out *output.Writer) (_ *run.Check, done func() err
 		return nil, nil, err
 	}
 	if job.At, err = laterTime(c.String("at"), time.Now()); err == nil {
-		job.Gate, err = newGate(c, job.Policies, db, out.Progress, job.At)
+		job.Gate, err = newGate(c, job.Policies, db, out.Progress, time.Now, job.At)
 	}
 	if err != nil {
 		return nil, nil, run.JoinCleanup(err, db.Close())

@@ -22,6 +22,7 @@ import (
 	"github.com/imagegate/imagegate/internal/cli/output"
 	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/help"
+	"github.com/imagegate/imagegate/internal/report"
 )
 
 // Streams are the standard streams of a process.
@@ -102,7 +103,7 @@ func newApp(s Streams) *cli.App {
 		ExitErrHandler: func(*cli.Context, error) {},
 		OnUsageError:   onUsageError,
 		Action:         noSuchCommand,
-		Commands: []*cli.Command{promoteCommand(s), checkCommand(s), verifyCommand(s), explainCommand(s), reportCommand(s), policyCommand(s), dbCommand(s), cacheCommand(s), keyCommand(s),
+		Commands: []*cli.Command{promoteCommand(s), checkCommand(s), verifyCommand(s), explainCommand(s), replayCommand(s), reportCommand(s), policyCommand(s), dbCommand(s), cacheCommand(s), keyCommand(s),
 			completionCommand(s), manCommand(s), helpCommand(), versionCommand(s)},
 	}
 	prepare(app.Commands)
@@ -163,6 +164,12 @@ func tool() gate.Tool {
 	info := buildinfo.Read()
 	path, _ := os.Executable() // without a path, the ID is unique
 	return gate.Tool{Name: "imagegate", Version: info.Version, URI: info.URI, Components: info.Components, Build: buildinfo.ID(path, time.Now())}
+}
+
+// reportTool describes this build in reports.
+func reportTool() report.Tool {
+	t := tool()
+	return report.Tool{Name: t.Name, Version: t.Version, Components: t.Components}
 }
 
 func userAgent() string { return tool().Name + "/" + tool().Version }

@@ -44,9 +44,8 @@ func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*
 			return nil, exit.Usage(fmt.Errorf("--evidence-dir: cannot write into %q: %w", dir, err))
 		}
 	}
-	t := tool()
 	opts := output.Options{Streams: s, Command: command, Image: image.String(), Targets: targets, Color: c.String(colorFlag.Name),
-		Tool:       report.Tool{Name: t.Name, Version: t.Version, Components: t.Components},
+		Tool:       reportTool(),
 		Text:       report.TextOptions{Details: c.Bool(detailsFlag.Name), CommandLine: commandLine(c, command, targets)},
 		Structured: c.String(logFlag.Name) == "json"}
 	if slices.ContainsFunc(c.Command.Flags, func(f cli.Flag) bool { return f == tempFlag }) {

@@ -14,13 +14,19 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// newEvidence reads the policies and the VEX documents, and prepares access to the attestations in
-// the staging registry.
+// newEvidence reads the policies, and prepares the other evidence with evidenceFor.
 func newEvidence(c *cli.Context, out *output.Writer) (e run.Evidence, err error) {
 	if e.Policies, err = loadPolicies(c); err != nil {
 		return e, err
 	}
 	out.Policies(e.Policies)
+	return evidenceFor(c, e.Policies)
+}
+
+// evidenceFor reads the VEX documents, and prepares access to the attestations in the staging
+// registry.
+func evidenceFor(c *cli.Context, policies policy.Set) (e run.Evidence, err error) {
+	e.Policies = policies
 	if e.VEX, err = loadVEX(c); err != nil {
 		return e, err
 	}

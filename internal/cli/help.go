@@ -119,7 +119,7 @@ func completer(app *cli.App) help.Completer {
 		Arguments: map[string]help.Values{
 			"imagegate check": image, "imagegate promote": image,
 			"imagegate policy lint": policies, "imagegate policy test": policies, "imagegate policy init": policies,
-			"imagegate report diff": reports, "imagegate report convert": reports, "imagegate key public": {Kind: help.Files, Extensions: []string{"key", "pem"}},
+			"imagegate report diff": reports, "imagegate replay": {Kind: help.Files, Extensions: []string{"json", "jsonl", "log"}}, "imagegate report convert": reports, "imagegate key public": {Kind: help.Files, Extensions: []string{"key", "pem"}},
 			"imagegate db import": {Kind: help.Files, Extensions: []string{"zst", "gz", "xz", "db"}}, "imagegate db build": folder,
 			"imagegate completion": {Words: help.Shells}, "imagegate help": {Words: []string{"exit-codes", "environment"}},
 		},

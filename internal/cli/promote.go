@@ -100,7 +100,7 @@ func newPromote(c *cli.Context, s Streams, out *output.Writer, override *policy.
 	}
 	done = func(err error) error { return signer.ending(run.JoinCleanup(err, db.Close())) }
 	job.Database = db.Info().Digest
-	if job.Gate, err = newGate(c, job.Policies, db, out.Progress, time.Time{}); err != nil {
+	if job.Gate, err = newGate(c, job.Policies, db, out.Progress, time.Now, time.Time{}); err != nil {
 		return nil, nil, done(err)
 	}
 	if job.Approved, err = promote.NewVerifier(opts.VerifierOptions); err != nil {

@@ -66,7 +66,7 @@ func runExplain(c *cli.Context, s Streams) error {
 	if err != nil {
 		return err
 	}
-	policies, err := policiesOf(c, r)
+	policies, err := policiesOf(c, r.Policy.File)
 	if err != nil {
 		return err
 	}
@@ -90,14 +90,14 @@ func runExplain(c *cli.Context, s Streams) error {
 		report.ExplainFormats)
 }
 
-// policiesOf returns the policies given with --policy or, without the flag, those that the report
-// names. The caller compares their digest with the report's.
-func policiesOf(c *cli.Context, r report.Report) (policy.Set, error) {
-	if len(c.StringSlice("policy")) > 0 || r.Policy.File == "" {
+// policiesOf returns the policies given with --policy or, without the flag, the files that a report or
+// audit record names, joined by " + ". The caller compares their digest with the recorded one.
+func policiesOf(c *cli.Context, files string) (policy.Set, error) {
+	if len(c.StringSlice("policy")) > 0 || files == "" {
 		return loadPolicies(c)
 	}
 	var set policy.Set
-	for path := range strings.SplitSeq(r.Policy.File, " + ") {
+	for path := range strings.SplitSeq(files, " + ") {
 		info, err := os.Stat(path)
 		if err != nil || !info.Mode().IsRegular() {
 			return nil, exit.Usagef("the report was made with the policy %s, which is not here: use --policy FILE", path)

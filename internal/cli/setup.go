@@ -303,8 +303,9 @@ func trustedKeys(c *cli.Context) ([]crypto.PublicKey, error) {
 	return keys, nil
 }
 
-// newGate builds the gate for promote and check. A zero at means now.
-func newGate(c *cli.Context, policies policy.Set, db *vulndb.DB, progress gate.Progress, at time.Time) (*gate.Gate, error) {
+// newGate builds a gate whose clock is now. It evaluates the policies as of at; the zero time means the
+// time of its clock.
+func newGate(c *cli.Context, policies policy.Set, db *vulndb.DB, progress gate.Progress, now func() time.Time, at time.Time) (*gate.Gate, error) {
 	dir, err := tempDir(c)
 	if err != nil {
 		return nil, err
@@ -318,7 +319,7 @@ func newGate(c *cli.Context, policies policy.Set, db *vulndb.DB, progress gate.P
 		return nil, err
 	}
 	g, err := gate.New(gate.Options{
-		Policies: policies, Database: db, TempDir: dir, Now: time.Now, Tool: tool(),
+		Policies: policies, Database: db, TempDir: dir, Now: now, Tool: tool(),
 		Platform: c.String("platform"), Keychain: reach.keychain, Transport: reach.transport, Gunzip: gunzip(), Cache: kept, UnpackIn: unpackIn, Progress: progress, At: at,
 	})
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 )
 
 // cloud is a keychain that gets registry tokens from the environment of a cloud. The keychain is
-// used only if serves(host) is true. The clouds' own libraries check the host too loosely: the
-// library for ACR accepts ".azurecr.io" anywhere in a host.
+// used only if serves(host) is true. The clouds' own libraries check the host too loosely: for
+// example, the library for ACR accepts ".azurecr.io" anywhere in a host.
 type cloud struct {
 	serves   func(host string) bool
 	keychain authn.Keychain

@@ -27,15 +27,15 @@ const maxConfigBytes = 4 << 20
 // configFile is a possible location of a credential configuration: a file or an environment
 // variable.
 type configFile struct {
-	name   string // name of the file or the variable
-	inline string // the configuration itself, if it is in a variable
-	// isDefault means that the file is in a default location, and the user did not name it. An
+	name   string // the name of the file or the environment variable
+	inline string // the configuration itself, if it is in an environment variable
+	// isDefault means that the file is in a default location and the user did not name it. An
 	// unusable file is then ignored: HOME may be another user's folder, or not a folder at all.
 	isDefault bool
 }
 
-// files returns the possible locations in the order of precedence. Locations that variables name
-// come before the default locations of Docker and podman.
+// files returns the possible locations of a configuration in the order of precedence. Locations
+// that environment variables name come before the default locations of Docker and podman.
 func (k *keychain) files() []configFile {
 	var out []configFile
 	add := func(isDefault bool, elements ...string) {
@@ -65,7 +65,7 @@ func (k *keychain) files() []configFile {
 	return out
 }
 
-// config holds the credentials of a configuration. Entries are parsed only when they are needed.
+// config has the credentials of a configuration. Its entries are parsed only when they are needed.
 type config struct {
 	Auths       map[string]json.RawMessage `json:"auths"`
 	CredsStore  string                     `json:"credsStore"`
@@ -93,7 +93,7 @@ func (f configFile) read() (*config, error) {
 	err := json.Unmarshal(data, c)
 	var wrongType *json.UnmarshalTypeError
 	switch {
-	case errors.As(err, &wrongType): // err is not wrapped, because its text quotes the value
+	case errors.As(err, &wrongType): // err is not wrapped, because its text quotes the value, which may be secret
 		return nil, fmt.Errorf("the value of %q has the wrong type: auths and credHelpers must be objects, credsStore must be a string", wrongType.Field)
 	case err != nil:
 		return nil, fmt.Errorf("not valid JSON: %w", err)
@@ -121,7 +121,7 @@ func readBounded(name string) ([]byte, error) {
 	return data, cause(err)
 }
 
-// cause removes the file path from an error, because the caller adds the path.
+// cause removes the file path from an error. The caller adds the path itself.
 func cause(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -180,7 +180,7 @@ func (c *config) helperFor(t target) (key, name string) {
 	return "", ""
 }
 
-// plain returns the target's credentials in auths, or nil if auths has none.
+// plain returns the credentials in auths for the target, or nil if auths has none.
 func (c *config) plain(t target) (*authn.AuthConfig, error) {
 	keys := sortedKeys(c.Auths)
 	for _, want := range t.keys {
@@ -200,7 +200,7 @@ func (c *config) plain(t target) (*authn.AuthConfig, error) {
 	return nil, nil
 }
 
-// sortedKeys returns the keys with URLs first, because "docker login" writes a URL for Docker Hub.
+// sortedKeys returns the keys, URLs first, because "docker login" writes a URL for Docker Hub.
 func sortedKeys[T any](m map[string]T) []string {
 	keys := make([]string, 0, len(m))
 	for key := range m {
@@ -218,8 +218,8 @@ func sortedKeys[T any](m map[string]T) []string {
 	return keys
 }
 
-// serverNames returns the names under which a helper may store the credentials of the target's
-// registry. key is the key of the helper in credHelpers, or empty.
+// serverNames returns the names under which a credential helper may store the credentials for the
+// target's registry. key is the key of the helper in credHelpers, or empty.
 func (t target) serverNames(key string) []string {
 	out := []string{t.registry}
 	if names.Host(t.registry) == names.DockerHub {
@@ -234,7 +234,7 @@ func (t target) serverNames(key string) []string {
 // parseEntry parses one entry of auths. It returns nil for an empty entry.
 func parseEntry(raw json.RawMessage) (*authn.AuthConfig, error) {
 	var entry struct{ Auth, Username, Password, IdentityToken, RegistryToken string }
-	if json.Unmarshal(raw, &entry) != nil { // the error may quote a secret
+	if json.Unmarshal(raw, &entry) != nil { // err is not returned, because its text may quote a secret
 		return nil, errors.New(`the entry must be an object with the string "auth", or with the strings "username" and "password"`)
 	}
 	a := authn.AuthConfig{Username: entry.Username, Password: entry.Password, IdentityToken: entry.IdentityToken, RegistryToken: entry.RegistryToken}
@@ -269,7 +269,7 @@ func checked(a authn.AuthConfig) (*authn.AuthConfig, error) {
 	}
 	for _, s := range []string{a.Username, a.Password, a.IdentityToken, a.RegistryToken} {
 		if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			return nil, errors.New("a value contains a control character")
+			return nil, errors.New("the user name, password or token contains a control character")
 		}
 	}
 	return &a, nil

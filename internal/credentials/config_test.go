@@ -17,7 +17,7 @@ import (
 
 const secret = "s3cr3t-canary"
 
-// world is a home folder with configuration files.
+// world is a home folder with credential configurations, for a test.
 type world struct {
 	*testing.T
 	dir string
@@ -40,7 +40,7 @@ func (w *world) write(name, content string) string {
 	return path
 }
 
-// helper installs docker-credential-NAME, a shell script.
+// helper installs the shell script docker-credential-NAME as a credential helper.
 func (w *world) helper(name, script string) {
 	w.Helper()
 	path := w.write("bin/docker-credential-"+name, "#!/bin/sh\n"+script+"\n")
@@ -190,8 +190,8 @@ func TestEntryForms(t *testing.T) {
 	}
 }
 
-// TestInvalidConfigurationIsAnError checks that the error names the file or the helper, and
-// does not contain the secret.
+// TestInvalidConfigurationIsAnError checks that the error for an invalid configuration names the
+// file or the helper, and does not contain the secret.
 func TestInvalidConfigurationIsAnError(t *testing.T) {
 	for name, tt := range map[string]struct{ config, names string }{
 		"truncated":                           {`{"auths":`, "config.json: not valid JSON"},
@@ -243,7 +243,7 @@ func TestUnreadableDefaultFileIsIgnored(t *testing.T) {
 			},
 		}
 		if os.Geteuid() == 0 {
-			delete(spoil, "a secret of others") // root can read every file
+			delete(spoil, "a secret of others") // root can read every file, so this case does not apply
 		}
 		for kind, do := range spoil {
 			w := newWorld(t)
@@ -264,9 +264,9 @@ func TestUnreadableDefaultFileIsIgnored(t *testing.T) {
 	}
 }
 
-// TestFileThatOthersCanWriteIsNotUsed checks that a file is refused if another user could have put
-// a helper into it. A file that others can only read, or that is mounted from another user, is
-// used.
+// TestFileThatOthersCanWriteIsNotUsed checks that a configuration file is refused if another user
+// could have added a credential helper to it. A file that others can only read, or that is mounted
+// from another user, is used.
 func TestFileThatOthersCanWriteIsNotUsed(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the access lists of the system decide")

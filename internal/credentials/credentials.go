@@ -22,7 +22,7 @@ import (
 	"github.com/imagegate/imagegate/internal/names"
 )
 
-// Options define the sources of credentials.
+// Options configure where New looks for credentials.
 type Options struct {
 	// Getenv returns an environment variable. Required.
 	Getenv func(string) string
@@ -34,19 +34,19 @@ type Options struct {
 	// PlainHTTP reports whether requests to a registry use plain HTTP instead of TLS. Cloud tokens
 	// are never sent to such a registry. Nil means that all registries use TLS.
 	PlainHTTP func(host string) bool
-	// Chosen is called with each login that the keychain returns, also concurrently. Nil does
-	// nothing.
+	// Chosen is called with each login that the keychain returns. Calls may be concurrent. Nil
+	// means no calls.
 	Chosen func(Login)
 }
 
 // Login describes the credentials for a registry. It contains no secret.
 type Login struct {
-	// Registry is the registry as the client spells it.
+	// Registry is the registry name as the client spells it.
 	Registry string
 	// User is the user name. It is empty for a token and for anonymous requests.
 	User string
-	// Source is where the credentials are from: a file, a variable, a helper that a file names, or
-	// a cloud. It is empty for anonymous requests.
+	// Source is where the credentials come from: a file, an environment variable, a credential
+	// helper that a file names, or a cloud. It is empty for anonymous requests.
 	Source string
 }
 
@@ -63,7 +63,7 @@ func PodmanRunDir() string {
 // not in the registry.
 type ConfigError struct {
 	Registry string
-	// File is the configuration file, or the variable that holds the configuration.
+	// File is the configuration file, or the environment variable that contains the configuration.
 	File string
 	// Helper is the credential helper that failed, such as "docker-credential-pass". It is empty if
 	// the fault is in File itself.
@@ -71,7 +71,7 @@ type ConfigError struct {
 	Err    error
 }
 
-// Error names the registry, the file and the helper.
+// Error names the registry, the file and the helper, and the cause.
 func (e *ConfigError) Error() string {
 	if e.Helper != "" {
 		return fmt.Sprintf("reading the credentials for %s: %s, named in %s: %v", e.Registry, e.Helper, e.File, e.Err)
@@ -143,7 +143,7 @@ func (k *keychain) cloud(ctx context.Context, t target) (authn.Authenticator, er
 	return authn.Anonymous, nil
 }
 
-// resource is the argument for the keychain of a cloud.
+// resource is the argument for a cloud's keychain.
 type resource struct{ host, full string }
 
 func (r resource) String() string      { return r.full }
@@ -151,9 +151,9 @@ func (r resource) RegistryStr() string { return r.host }
 
 // target is the registry or repository that needs credentials.
 type target struct {
-	registry string   // registry host, spelled as in the reference
+	registry string   // registry host, spelled as in the image reference
 	full     string   // registry and repository
-	keys     []string // keys in a configuration that match the target
+	keys     []string // keys of a configuration that match the target, the most specific one first
 }
 
 // newTarget returns the target for a registry or repository. Its keys are sorted, the most specific

@@ -14,19 +14,22 @@ import (
 
 const (
 	helperPrefix = "docker-credential-"
-	// helperTimeout is the time after which a helper is stopped: it may be waiting for user input.
+	// helperTimeout is the time after which a credential helper is stopped. It may be waiting for
+	// user input.
 	helperTimeout = 60 * time.Second
-	// maxHelperBytes is the maximum size of a helper's output.
+	// maxHelperBytes is the maximum size of a credential helper's output.
 	maxHelperBytes = 1 << 20
-	// tokenUser is the user name that a helper returns if the secret is an identity token.
+	// tokenUser is the user name that a credential helper returns if the secret is an identity
+	// token.
 	tokenUser = "<token>"
 )
 
-// notFound are the messages of a helper that has no credentials for the registry:
+// notFound are the messages of a credential helper that has no credentials for the registry:
 // https://github.com/docker/docker-credential-helpers/blob/v0.9.5/credentials/error.go
 var notFound = []string{"credentials not found in native keychain", "credentials not found in keychain"}
 
-// askHelper asks a helper for each name in turn. It returns nil if the helper has no credentials.
+// askHelper asks a credential helper for the credentials of each server name in turn. It returns
+// nil if the helper has no credentials.
 func askHelper(ctx context.Context, name string, servers []string) (*authn.AuthConfig, error) {
 	if strings.ContainsAny(name, `/\`) {
 		return nil, errors.New("the name of a credential helper must not contain a slash")
@@ -62,8 +65,8 @@ func runHelper(ctx context.Context, program, server string) (*authn.AuthConfig, 
 	return parseAnswer(stdout.kept)
 }
 
-// helperFailed returns the error of a failed helper. It returns nil if the helper only reports that
-// it has no credentials.
+// helperFailed returns the error of a failed credential helper. It returns nil if the helper only
+// reports that it has no credentials.
 func helperFailed(err error, stdout, stderr string) error {
 	for _, answer := range notFound {
 		if strings.Contains(strings.ToLower(stdout), answer) {
@@ -82,8 +85,8 @@ func helperFailed(err error, stdout, stderr string) error {
 	return err
 }
 
-// lastLine returns the last line of a helper's output, shortened to 200 characters. It returns ""
-// if the output looks like JSON, which may contain the secret.
+// lastLine returns the last line of a credential helper's output, shortened to 200 characters. It
+// returns "" if the output looks like JSON, which may contain the secret.
 func lastLine(output string) string {
 	output = strings.TrimSpace(output)
 	if strings.ContainsAny(output, "{}") {
@@ -95,7 +98,7 @@ func lastLine(output string) string {
 
 func parseAnswer(stdout []byte) (*authn.AuthConfig, error) {
 	var answer struct{ Username, Secret string }
-	if len(stdout) > maxHelperBytes || json.Unmarshal(stdout, &answer) != nil { // the error may quote the secret
+	if len(stdout) > maxHelperBytes || json.Unmarshal(stdout, &answer) != nil { // the error is not returned, because its text may quote the secret
 		return nil, errors.New("the output of the credential helper is not a JSON object with Username and Secret")
 	}
 	switch {
@@ -107,8 +110,8 @@ func parseAnswer(stdout []byte) (*authn.AuthConfig, error) {
 	return checked(authn.AuthConfig{Username: answer.Username, Password: strings.TrimRight(answer.Secret, "\r\n")})
 }
 
-// bounded keeps only the first maxHelperBytes+1 bytes of an output, enough to detect that the
-// output is too long.
+// bounded is a writer that keeps only the first maxHelperBytes+1 bytes. They are enough to detect
+// that the output is too long.
 type bounded struct{ kept []byte }
 
 func (b *bounded) Write(p []byte) (int, error) {

@@ -20,7 +20,7 @@ import (
 // Problem is the reason why a file or folder cannot be trusted.
 type Problem string
 
-// These are the possible problems.
+// The possible problems.
 const (
 	// WritableByOthers means that users other than the owner can write to the file or folder.
 	WritableByOthers Problem = "writable by other users"
@@ -34,8 +34,8 @@ const (
 type UntrustedError struct {
 	// Path is the file or folder that the caller wants to use.
 	Path string
-	// At is the file, folder or link with the problem: Path itself, or a folder or link on the way
-	// to it.
+	// At is the file, folder or link with the problem: Path itself, or a folder or link that Path
+	// leads through.
 	At      string
 	Problem Problem
 	// Detail is the mode or the owner of At.
@@ -69,8 +69,8 @@ func Secret(file string) error {
 }
 
 // TrustedContent checks an open file that may belong to any user, such as a configuration file that
-// is mounted into a container. The file must not be writable for everyone. If the folder of the
-// file is writable for everyone, the file must belong to this user or root. The error is an
+// is mounted into a container. The file must not be writable for all users. If the folder of the
+// file is writable for all users, the file must belong to this user or root. The error is an
 // [*UntrustedError], or the reason why the file cannot be read.
 func TrustedContent(f *os.File) error {
 	info, err := f.Stat()
@@ -106,7 +106,7 @@ func TrustedParents(path string) error {
 // RemovePermissions removes permissions, such as 0o020 for the group's write permission, from a
 // folder and from all files in it. It is for Kubernetes volumes with an fsGroup: on each mount, the
 // kubelet lets the group read and write every file. It does not change files of other users, files
-// that everyone can write to, or links. If the folder does not exist, it does nothing.
+// that all users can write to, or links. If the folder does not exist, it does nothing.
 func RemovePermissions(dir string, permissions fs.FileMode) (err error) {
 	resolved, info, err := follow(dir, nil)
 	if err != nil || info == nil || !info.IsDir() {

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// stranger is the user ID of another user, who owns the planted files.
+// stranger is the ID of another user, who owns the files that the tests plant.
 const stranger = 65534
 
 func needRoot(t *testing.T) {
@@ -293,7 +293,7 @@ func TestFolderOfAnotherUserIsUntrusted(t *testing.T) {
 	}
 	for _, mode := range modes {
 		at := folder(t, filepath.Join(dir, mode.String()), mode)
-		if os.Geteuid() == 0 { // group 0 counts as root's private group
+		if os.Geteuid() == 0 { // root's private group has the ID 0
 			if err := os.Chown(at, 0, stranger); err != nil {
 				t.Fatal(err)
 			}
@@ -396,9 +396,9 @@ func TestIsAppended(t *testing.T) {
 	}
 }
 
-// TestFileThatOthersCouldWriteIsUntrusted checks that root rejects a file that another user put
-// into a folder that everyone can write to. In a folder that only one user can write to, the same
-// file is accepted, because root may read the files of users.
+// TestFileThatOthersCouldWriteIsUntrusted checks that root rejects another user's file in a folder
+// that all users can write to. In a folder that only one user can write to, the same file is
+// accepted, because root may read the files of users.
 func TestFileThatOthersCouldWriteIsUntrusted(t *testing.T) {
 	needRoot(t)
 	for _, c := range []struct {

@@ -17,8 +17,8 @@ import (
 // kernel.
 const maxLinks = 40
 
-// check returns an error if another user owns the file at, or can write to it. If sticky is set, a
-// folder with the sticky bit may be writable for other users.
+// check returns an error if another user owns the file at, or can write to it. path is the path for
+// the error. If sticky is set, a folder with the sticky bit may be writable for other users.
 func check(path, at string, info fs.FileInfo, sticky bool) error {
 	if !isTrustedOwner(info) {
 		return &UntrustedError{Path: path, At: at, Problem: OwnedByOther, Detail: fmt.Sprintf("user %d", owner(info))}
@@ -50,7 +50,7 @@ func checkSecret(path string, info fs.FileInfo) error {
 }
 
 // removePermissions removes permissions from one file or folder. It skips files of other users,
-// files that everyone can write to, and links.
+// files that all users can write to, and links.
 func removePermissions(root *os.Root, name string, info fs.FileInfo, permissions fs.FileMode) error {
 	perm := info.Mode().Perm()
 	if info.Mode()&fs.ModeSymlink != 0 || !IsOwn(info) || perm&0o002 != 0 || perm&permissions == 0 {
@@ -88,7 +88,8 @@ func isTrustedOwner(info fs.FileInfo) bool {
 	return uid == 0 || uid == os.Geteuid()
 }
 
-// IsOwn reports whether this user owns a file. A file of root is not this user's.
+// IsOwn reports whether this user owns a file. It returns false for a file that root owns, unless
+// this user is root.
 func IsOwn(info fs.FileInfo) bool { return owner(info) == os.Geteuid() }
 
 // owner returns the user ID of a file's owner, or -1 if the file system does not state it.
@@ -123,7 +124,7 @@ func isDescriptor(path string) bool { return descriptors.MatchString(filepath.Di
 // The kernel also refuses links of other users in sticky folders (fs.protected_symlinks), but only
 // for links that it resolves itself, and only if the setting is on.
 func follow(path string, each func(dir string, info fs.FileInfo) error) (string, fs.FileInfo, error) {
-	// filepath.Abs is not used, because it removes "link/.."; the kernel follows the link first.
+	// Do not use filepath.Abs: it removes "link/..", but the kernel follows the link first.
 	if !filepath.IsAbs(path) {
 		dir, err := os.Getwd()
 		if err != nil {
@@ -155,7 +156,7 @@ func follow(path string, each func(dir string, info fs.FileInfo) error) (string,
 		next := filepath.Join(at, name)
 		info, err := os.Lstat(next)
 		if errors.Is(err, fs.ErrNotExist) {
-			return filepath.Join(append([]string{next}, rest...)...), nil, nil // a missing path has no links to follow
+			return filepath.Join(append([]string{next}, rest...)...), nil, nil // The path does not exist, so it contains no further links.
 		}
 		if err != nil {
 			return "", nil, err
@@ -193,7 +194,7 @@ func readLink(path, link string, info fs.FileInfo) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// Another user may have replaced the link after the check.
+	// Check the link again, because another user may have replaced it after the first check.
 	again, err := os.Lstat(link)
 	if err != nil {
 		return "", err
@@ -205,7 +206,7 @@ func readLink(path, link string, info fs.FileInfo) (string, error) {
 }
 
 // replaceable reports whether this user may replace a file in a folder. In a folder with the sticky
-// bit, only the owners of the file and of the folder, and root, may.
+// bit, only root and the owners of the file and the folder may replace a file.
 func replaceable(dir, file fs.FileInfo) bool {
 	me := os.Geteuid()
 	return dir.Mode()&fs.ModeSticky == 0 || me == 0 || owner(dir) == me || owner(file) == me

@@ -42,7 +42,7 @@ func WriteBytes(path string, perm fs.FileMode, data []byte) error {
 }
 
 // IsAppended reports whether [WriteFile] would append to the file at path instead of replacing it.
-// That is so for a device, a pipe, and a path to an open file descriptor, such as /dev/stdout.
+// This applies to a device, a pipe, and a path to an open file descriptor, such as /dev/stdout.
 func IsAppended(path string) bool {
 	resolved, info, err := follow(path, nil)
 	return err == nil && info != nil && !info.IsDir() && (!info.Mode().IsRegular() || isDescriptor(resolved))
@@ -80,7 +80,7 @@ func WriteNew(path string, perm fs.FileMode, data []byte) (err error) {
 // File is a new file that does not have its final name yet. Commit renames it to the final name,
 // and Discard removes it. A File must not be used concurrently.
 type File struct {
-	path string // path from the caller
+	path string // the path that the caller gave
 	perm fs.FileMode
 	f    *os.File
 	// dir is nil, and temp and base are empty, for a device or pipe.
@@ -127,15 +127,15 @@ func Prepare(path string, perm fs.FileMode) (*File, error) {
 	return f, nil
 }
 
-// open opens a device, a pipe or a path to an open file descriptor, for appending: other processes
-// may append to the same file.
+// open opens a device, a pipe or a path to an open file descriptor. It opens them for appending,
+// because other processes may append to the same file.
 func (f *File) open() (err error) {
 	f.f, err = os.OpenFile(f.device, os.O_WRONLY|os.O_APPEND, 0)
 	return err
 }
 
-// prepare creates the temporary file. It opens the folder, and then uses only the open handle, so
-// that replacing the folder with a link has no effect.
+// prepare creates the temporary file. It opens the folder once and then only uses the handle. So
+// replacing the folder with a link has no effect.
 func (f *File) prepare(resolved string, old fs.FileInfo) (err error) {
 	dir, base := filepath.Split(resolved)
 	f.dir, err = openFolder(dir)
@@ -173,7 +173,7 @@ func (f *File) prepare(resolved string, old fs.FileInfo) (err error) {
 	return err
 }
 
-// openFolder opens a folder, and checks that dir names this folder itself and not a link to it.
+// openFolder opens the folder dir. It fails if dir is a link to a folder.
 func openFolder(dir string) (*os.Root, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// Duration is the value of a flag in the syntax of policy files: "36h", "5d", "1w2d". The zero
-// Duration means that the flag is not given.
+// Duration is the value of a flag in the duration syntax of policy files: "36h", "5d", "1w2d". The
+// zero Duration means that the flag is not given.
 type Duration struct{ d time.Duration }
 
 // Set parses a duration, which must be more than zero.
@@ -25,10 +25,11 @@ func (v *Duration) String() string {
 	return v.d.String()
 }
 
-// Get returns the duration, 0 if the flag is not given.
+// Get returns the duration, or 0 if the flag is not given.
 func (v *Duration) Get() time.Duration { return v.d }
 
-// Instant parses a time: a date, which means its start in UTC, a time, or a duration after now.
+// Instant parses a point in time: an RFC 3339 time, a date, which means 00:00 UTC of that day, or a
+// duration after now.
 func Instant(s string, now time.Time) (time.Time, error) {
 	for _, layout := range []string{time.DateOnly, time.RFC3339} {
 		if t, err := time.Parse(layout, s); err == nil {

@@ -1,9 +1,9 @@
-// Package flags adds to urfave/cli what users expect of a command line: flags may follow arguments,
-// and an error about a mistyped command, flag or variable names the right one.
+// Package flags adds features to urfave/cli: flags may follow arguments, and an error about a
+// mistyped command, flag or variable suggests the correct name.
 //
 // [Arrange] prepares a command line for the parser. [Unknown], [UnknownCommand] and
-// [UnknownVariables] explain names that do not exist. The package knows no command of the program:
-// it reads the command tree.
+// [UnknownVariables] explain names that do not exist. The package contains no names of imagegate's
+// commands: it reads the command tree.
 package flags
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Find returns the command with a name or alias, or nil.
+// Find returns the command with this name or alias, or nil.
 func Find(commands []*cli.Command, name string) *cli.Command {
 	for _, c := range commands {
 		if c.HasName(name) {
@@ -26,8 +26,8 @@ func Find(commands []*cli.Command, name string) *cli.Command {
 	return nil
 }
 
-// Walk follows the command names at the start of args, which have no program name. It returns the
-// commands, outermost first, and the rest of args.
+// Walk follows the command names at the start of args. args does not include the program name. Walk
+// returns the commands, outermost first, and the rest of args.
 func Walk(commands []*cli.Command, args []string) (path []*cli.Command, rest []string) {
 	for len(args) > 0 {
 		c := Find(commands, args[0])
@@ -64,7 +64,8 @@ func IsBool(f cli.Flag) bool {
 	return ok
 }
 
-// lookup returns the flag that an argument names, and whether the argument has a value after "=".
+// lookup returns the flag that an argument names, and whether the argument also has a value after
+// "=".
 func lookup(flags []cli.Flag, arg string) (f cli.Flag, inline bool) {
 	if len(arg) < 2 || arg[0] != '-' || arg == "--" {
 		return nil, false
@@ -122,8 +123,8 @@ func Arrange(app *cli.App, args []string) ([]string, error) {
 	return out, nil
 }
 
-// checkValue returns an error if a flag that needs a value has none, or one that needs none seems
-// to have one. next are the arguments after it.
+// checkValue returns an error if a flag that needs a value has none, or if a flag without values
+// seems to have one. next has the arguments after the flag.
 func checkValue(known []cli.Flag, f cli.Flag, arg string, inline bool, next []string) error {
 	switch {
 	case f == nil:
@@ -147,11 +148,11 @@ func checkValue(known []cli.Flag, f cli.Flag, arg string, inline bool, next []st
 	return nil
 }
 
-// dashes are characters that editors and web pages put in place of "-".
+// dashes are characters that editors and web pages use instead of "-".
 const dashes = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
 
-// checkDash returns an error for an argument that begins with another character than "-", as after
-// copying a command from a web page.
+// checkDash returns an error for an argument that begins with one of these dashes instead of "-",
+// as after copying a command from a web page.
 func checkDash(arg string) error {
 	name := strings.TrimLeft(arg, dashes+"-")
 	if arg == name || !strings.ContainsAny(arg[:len(arg)-len(name)], dashes) {
@@ -161,7 +162,7 @@ func checkDash(arg string) error {
 	return fmt.Errorf("%q begins with a dash that is not \"-\": did you mean %s?", arg, Dashed(name))
 }
 
-// misplaced returns an error if the command follows its flags.
+// misplaced returns an error if a flag is before the command that it belongs to.
 func misplaced(app *cli.App, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -180,7 +181,7 @@ func misplaced(app *cli.App, args []string) error {
 	return nil
 }
 
-// isHelp reports whether an argument is a flag that every command has.
+// isHelp reports whether an argument is a help flag, which every command has.
 func isHelp(arg string) bool {
 	return slices.Contains([]string{"-h", "--help", "-v", "--version", "-help", "-version"}, arg)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// tree is a small program.
+// tree returns the command tree of a small test program.
 func tree() *cli.App {
 	check := []cli.Flag{
 		&cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"GATE_POLICY"}},
@@ -25,7 +25,7 @@ func tree() *cli.App {
 	}}
 }
 
-// TestFlagsMayFollowArguments checks the order that the parser gets.
+// TestFlagsMayFollowArguments checks that Arrange moves flags before the arguments.
 func TestFlagsMayFollowArguments(t *testing.T) {
 	for in, want := range map[string]string{
 		"gate":                           "gate",
@@ -39,7 +39,7 @@ func TestFlagsMayFollowArguments(t *testing.T) {
 		"gate check -- --odd -q":         "gate check -- --odd -q",
 		"gate check -p - A":              "gate check -p - -- A",
 		"gate db update A --url u":       "gate db update --url u -- A",
-		"gate db none --url u":           "gate db --url -- none u", // an unknown flag takes no value
+		"gate db none --url u":           "gate db --url -- none u", // An unknown flag is treated as a flag without a value.
 	} {
 		got, err := Arrange(tree(), strings.Fields(in))
 		if err != nil || !slices.Equal(got, strings.Fields(want)) {
@@ -51,7 +51,8 @@ func TestFlagsMayFollowArguments(t *testing.T) {
 	}
 }
 
-// TestMisreadFlagsAreRefused checks the mistakes that the parser would turn into something else.
+// TestMisreadFlagsAreRefused checks that Arrange refuses mistakes that the parser would silently
+// misread.
 func TestMisreadFlagsAreRefused(t *testing.T) {
 	for in, want := range map[string]string{
 		"gate check A -p":         "-p needs a value",
@@ -94,7 +95,8 @@ func TestUnknownNamesAreExplained(t *testing.T) {
 	}
 }
 
-// TestVariablesWithoutEffect checks which variables are reported.
+// TestVariablesWithoutEffect checks that UnknownVariables reports exactly the variables that have
+// no effect.
 func TestVariablesWithoutEffect(t *testing.T) {
 	known := Variables(tree().Commands)
 	if diff := cmp.Diff([]string{"GATE_DB_URL", "GATE_POLICY", "GATE_QUIET"}, known); diff != "" {
@@ -109,7 +111,8 @@ func TestVariablesWithoutEffect(t *testing.T) {
 	}
 }
 
-// TestDurationHasThePolicySyntax checks the units and the error for a number without one.
+// TestDurationHasThePolicySyntax checks that Duration accepts the units of policy files, and
+// refuses a number without a unit.
 func TestDurationHasThePolicySyntax(t *testing.T) {
 	for text, want := range map[string]time.Duration{"1d": 24 * time.Hour, "1w2d12h": 228 * time.Hour, "36h": 36 * time.Hour} {
 		var d Duration

@@ -10,11 +10,11 @@ import (
 	"github.com/imagegate/imagegate/internal/suggest"
 )
 
-// Advice maps names that other programs use, without dashes, to what a user of this program should
-// use instead: "--output json", or a whole sentence.
+// Advice maps flag or command names of other programs, without dashes, to the advice for a user of
+// imagegate: "--output json", or a whole sentence.
 type Advice map[string]string
 
-// Unknown describes a flag that the command does not have. name may have dashes.
+// Unknown returns the error for a flag that the command does not have. name may have dashes.
 func Unknown(known []cli.Flag, name string, advice Advice) error {
 	name = strings.TrimLeft(name, "-")
 	var names []string
@@ -30,8 +30,8 @@ func Unknown(known []cli.Flag, name string, advice Advice) error {
 	return fmt.Errorf("unknown flag %s", Dashed(name))
 }
 
-// UnknownCommand describes a command that does not exist. parent is the name of the group that the
-// user gave, such as "imagegate policy". If the name is a subcommand of another group, the error
+// UnknownCommand returns the error for a command that does not exist. parent is the group that the
+// user gave, such as "imagegate policy". If another group has a subcommand of this name, the error
 // says so.
 func UnknownCommand(parent string, known, all []*cli.Command, name string, advice Advice) error {
 	var names []string
@@ -53,7 +53,7 @@ func UnknownCommand(parent string, known, all []*cli.Command, name string, advic
 	return fmt.Errorf("%w: see %q", unknown, parent+" --help")
 }
 
-// groupsWith returns the full names of the subcommands with a name.
+// groupsWith returns the full names of all subcommands with this name.
 func groupsWith(all []*cli.Command, name string) []string {
 	var out []string
 	for _, group := range all {
@@ -64,7 +64,8 @@ func groupsWith(all []*cli.Command, name string) []string {
 	return out
 }
 
-// DidYouMean returns the end of an error about an unknown name. near is empty if no name is close.
+// DidYouMean returns the end of an error about an unknown name: ": did you mean near?", or "" if
+// near is empty.
 func DidYouMean(near string) string {
 	if near == "" {
 		return ""
@@ -87,9 +88,9 @@ func Variables(commands []*cli.Command) []string {
 	return slices.Compact(out)
 }
 
-// UnknownVariables returns a warning for each variable in environ that has the prefix of the
-// program and is not known. Values are not in the warnings. It ignores variables that Kubernetes
-// sets for a service with the name of the program.
+// UnknownVariables returns a warning for each environment variable in environ that begins with
+// prefix and is not in known. The warnings do not contain values. Variables that Kubernetes sets
+// for a service with the name of the program are ignored.
 func UnknownVariables(environ []string, prefix string, known []string) []string {
 	var out []string
 	for _, pair := range environ {
@@ -103,7 +104,8 @@ func UnknownVariables(environ []string, prefix string, known []string) []string 
 	return out
 }
 
-// isServiceLink reports whether the rest of a name is one of
+// isServiceLink reports whether the rest of a name, after the prefix, is one that Kubernetes sets
+// for a service:
 // https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 func isServiceLink(rest string) bool {
 	return rest == "PORT" || rest == "SERVICE_HOST" || strings.HasPrefix(rest, "SERVICE_PORT") || strings.HasPrefix(rest, "PORT_")

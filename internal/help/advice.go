@@ -2,7 +2,7 @@ package help
 
 import "github.com/imagegate/imagegate/internal/flags"
 
-// OtherCommands maps the commands of similar programs to this program's.
+// OtherCommands maps command names of similar programs to commands of imagegate.
 var OtherCommands = flags.Advice{
 	"scan": "check", "test": "check or policy test", "image": "check", "gate": "check", "evaluate": "check",
 	"sign": "promote", "attest": "promote", "copy": "promote", "cp": "promote", "push": "promote", "release": "promote",
@@ -10,7 +10,7 @@ var OtherCommands = flags.Advice{
 	"generate-key-pair": "key generate", "keygen": "key generate", "public-key": "key public", "download": "db update",
 }
 
-// OtherFlags maps the flags of similar programs to what a user of this program needs.
+// OtherFlags maps flags of similar programs to the advice for a user of imagegate.
 var OtherFlags = flags.Advice{
 	"format": "use --output FORMAT", "f": "use --output FORMAT", "out": "use --output FORMAT=FILE", "file": "use --output FORMAT=FILE",
 	"output-file": "use --output FORMAT=FILE", "json": "use --output json",

@@ -12,7 +12,7 @@ import (
 	"github.com/imagegate/imagegate/internal/flags"
 )
 
-// CompleteCommand is the hidden command that the scripts of the shells call.
+// CompleteCommand is the hidden command that the completion scripts call.
 const CompleteCommand = "__complete"
 
 // Shells are the shells that [Script] supports.
@@ -21,7 +21,8 @@ var Shells = []string{"bash", "zsh", "fish", "powershell"}
 //go:embed scripts
 var scripts embed.FS
 
-// Script returns the completion script of a shell, or an error for another shell.
+// Script returns the completion script for a shell. It returns an error for a shell that is not in
+// Shells.
 func Script(shell string) ([]byte, error) {
 	if !slices.Contains(Shells, shell) {
 		return nil, fmt.Errorf("unknown shell %q: must be %s", shell, strings.Join(Shells, ", "))
@@ -31,19 +32,19 @@ func Script(shell string) ([]byte, error) {
 
 // Values are the possible values of a flag or an argument.
 type Values struct {
-	// Words are fixed values. One that ends with "=" or ":" continues with the name of a file.
+	// Words are fixed values. If a word ends with "=" or ":", a file name follows it.
 	Words []string
-	// Extensions limit files by the end of their names, without a dot. Empty means that all files
-	// are possible.
+	// Extensions limit the completed files to names that end with a dot and one of these. Empty
+	// means all files.
 	Extensions []string
-	// Kind says whether files, folders or neither are possible.
+	// Kind says whether files, folders or neither are possible values.
 	Kind Kind
 }
 
-// Kind is a kind of value.
+// Kind is the kind of values that can be completed.
 type Kind int
 
-// The kinds. The zero Kind is a value that is neither a file nor a folder.
+// The kinds of values. The zero Kind means neither a file nor a folder.
 const (
 	NoFiles Kind = iota
 	Files
@@ -53,20 +54,20 @@ const (
 // Completer completes command lines.
 type Completer struct {
 	App *cli.App
-	// Flags are the values of flags by their long name, with dashes. A flag that is missing has a
-	// value that cannot be completed.
+	// Flags has the possible values of flags, by long name with dashes. A flag that is not in the
+	// map has a value that cannot be completed.
 	Flags map[string]Values
-	// Arguments are the values of arguments by the full name of the command.
+	// Arguments has the possible values of arguments, by the full name of the command.
 	Arguments map[string]Values
 }
 
 // Candidate is one completion.
 type Candidate struct{ Word, Text string }
 
-// Complete writes the completions of a command line, as the scripts expect them: one candidate a
-// line, with a tab before its description, and a last line with the files that are possible too:
-// ":none", ":files" with extensions, or ":folders". words begin after the name of the program. The
-// last word is the one to complete, and may be empty.
+// Complete writes the completions of a command line in the form that the completion scripts expect:
+// one candidate a line, with a tab before its description. A last line says which files are also
+// possible: ":none", ":files" with extensions, or ":folders". words begin after the name of the
+// program. The last word is the one to complete, and may be empty.
 func (c Completer) Complete(w io.Writer, words []string) error {
 	candidates, values := c.Candidates(words)
 	var out strings.Builder
@@ -89,7 +90,8 @@ func (c Completer) Complete(w io.Writer, words []string) error {
 	return err
 }
 
-// Candidates returns the completions of the last word, and which files are possible too.
+// Candidates returns the completions of the last word. The Values say which files are also
+// possible.
 func (c Completer) Candidates(words []string) ([]Candidate, Values) {
 	if len(words) == 0 {
 		words = []string{""}

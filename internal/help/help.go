@@ -1,9 +1,10 @@
-// Package help presents the command tree: as text for a terminal, as a page of the reference, and as
-// a manual page. It also completes command lines in shells.
+// Package help presents the command tree: as text for a terminal, as a section of the command
+// reference, and as a manual page. It also completes command lines in shells.
 //
-// [PageOf] describes one command from its flags and from what pages.go adds: the required flags, the
-// groups of flags and the examples. [Page.Text], [Page.Markdown] and [Page.Man] render it. [Candidates]
-// returns the completions of a partial command line, and [Script] the script that a shell loads.
+// [PageOf] describes one command. It combines the command's flags with the content of pages.go: the
+// required flags, the groups of flags and the examples. [Page.Text], [Page.Markdown] and [Page.Man]
+// render the page. [Completer.Candidates] returns the completions of a partial command line, and
+// [Script] returns the script that a shell loads.
 package help
 
 import (
@@ -25,7 +26,7 @@ type Page struct {
 	Name string
 	// Summary is one line that begins with an imperative, without a full stop.
 	Summary string
-	// Usage is the command line with its required parts.
+	// Usage is the command line with its required arguments and flags.
 	Usage string
 	// Brief says in about two sentences what the command does. Details is the rest of the
 	// description. Lines that begin with two spaces are examples or lists and keep their form.
@@ -38,10 +39,11 @@ type Page struct {
 	IsProgram bool
 }
 
-// Example is a command line that works as printed, apart from names.
+// Example is a command that works as printed, except for names.
 type Example struct {
 	Comment string
-	// Lines are command lines. A line that ends with a backslash continues on the next one.
+	// Lines are the lines of the command. A line that ends with a backslash continues on the next
+	// one.
 	Lines []string
 }
 
@@ -62,9 +64,9 @@ type FlagGroup struct {
 
 // Flag is one flag.
 type Flag struct {
-	Names []string // with dashes, the long one first
-	Value string   // the name of the value; empty for a flag without one
-	Text  string   // begins with an imperative
+	Names []string // the names with dashes, the long name first
+	Value string   // the name of the value; empty for a flag without a value
+	Text  string   // the description, which begins with an imperative
 	// Variable is the environment variable, or "".
 	Variable string
 }
@@ -75,7 +77,7 @@ func (f Flag) Heading() string {
 	slices.SortStableFunc(names, func(a, b string) int { return len(a) - len(b) })
 	out := strings.Join(names, ", ")
 	if len(names) == 1 {
-		out = "    " + out // aligned with those that have a short name
+		out = "    " + out // aligned with the flags that have a short name
 	}
 	if f.Value != "" {
 		out += " " + f.Value
@@ -83,7 +85,7 @@ func (f Flag) Heading() string {
 	return out
 }
 
-// placeholder matches the name of a flag's value in its usage text.
+// placeholder matches the name of the value in a flag's usage text, which is in backquotes.
 var placeholder = regexp.MustCompile("`([^`]+)`")
 
 // PageOf describes the command at the end of path, or the program if path is empty.
@@ -113,7 +115,8 @@ func PageOf(app *cli.App, path []*cli.Command) Page {
 	return p
 }
 
-// cutParagraph separates the first paragraph, unless it introduces a list.
+// cutParagraph separates the first paragraph from the rest. A paragraph that introduces a list is
+// not separated from it.
 func cutParagraph(text string) (first, rest string) {
 	first, rest, _ = strings.Cut(text, "\n\n")
 	if i := strings.Index(first, "\n  "); i >= 0 {
@@ -177,8 +180,8 @@ func describe(f cli.Flag, documented cli.DocGenerationFlag) Flag {
 	if m := placeholder.FindStringSubmatch(usage); m != nil {
 		out.Value = m[1]
 	}
-	// Once a flag has been parsed, its other fields may have the value of the variable, which may be
-	// a secret.
+	// Use the default text only: after parsing, the flag's other fields may have the value of the
+	// environment variable, which may be a secret.
 	if text, ok := f.(*cli.StringFlag); ok && text.DefaultText != "" {
 		out.Text += fmt.Sprintf(" (default: %s)", text.DefaultText)
 	}
@@ -218,8 +221,8 @@ func groupCommands(commands []*cli.Command) []CommandGroup {
 	return out
 }
 
-// Variables returns the line about environment variables, or "" if no flag has one. A variable has
-// the name of its flag, unless the line says otherwise.
+// Variables returns the line about environment variables for the help of a command, or "" if no
+// flag has a variable. A variable has the name of its flag, unless the line says otherwise.
 func (p Page) Variables(prefix string) string {
 	var first, without, odd []string
 	for _, g := range p.Flags {
@@ -251,11 +254,12 @@ func variableOf(prefix, flag string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(strings.TrimLeft(flag, "-"), "-", "_"))
 }
 
-// Required returns the flags that a command requires, by its full name: one of each list.
+// Required returns the flags that a command requires. name is the full name of the command. One
+// flag of each list is required.
 func Required(name string) [][]string { return pages[name].required }
 
-// Missing returns what pages.go lacks: a group for a flag, or examples for a command. The program
-// works without; a test requires that there is nothing.
+// Missing returns a message for each flag without a group and each command without examples in
+// pages.go. A test requires that the result is empty.
 func Missing(app *cli.App) []string {
 	var out []string
 	Walk(app, func(p Page) {
@@ -313,7 +317,8 @@ func Environment(w io.Writer, app *cli.App, width int) error {
 	return err
 }
 
-// Walk calls visit with the page of the program and of every command that is not hidden.
+// Walk calls visit with the page of the program, and with the page of every command that is not
+// hidden.
 func Walk(app *cli.App, visit func(Page)) {
 	var walk func(path, next []*cli.Command)
 	walk = func(path, next []*cli.Command) {

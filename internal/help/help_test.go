@@ -9,7 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// tree is a program with one group of commands.
+// tree returns a test program with one group of commands.
 func tree() *cli.App {
 	return &cli.App{Name: "imagegate", Usage: "try", Commands: []*cli.Command{
 		{Name: "check", Usage: "check an image", ArgsUsage: "IMAGE", Description: "Checks it.\n\nIMAGE is one of\n  oci:PATH   a folder", Flags: []cli.Flag{
@@ -41,7 +41,7 @@ func pageOf(t *testing.T, names ...string) Page {
 	return PageOf(app, path)
 }
 
-// TestTextIsGroupedAndWrapped checks the whole help of a command at a width of 60 columns.
+// TestTextIsGroupedAndWrapped checks the complete help text of a command at a width of 60 columns.
 func TestTextIsGroupedAndWrapped(t *testing.T) {
 	p := pageOf(t, "check")
 	p.Brief, p.Examples = "Checks the image against the policy and writes to no registry at all.", []Example{{"the image", []string{`imagegate check a \`, "-p b"}}}
@@ -107,7 +107,8 @@ func TestHelpOfTheProgram(t *testing.T) {
 	}
 }
 
-// TestMissingNamesFlagsWithoutAGroup checks that a flag that pages.go does not know is found.
+// TestMissingNamesFlagsWithoutAGroup checks that Missing reports a flag that pages.go does not
+// list.
 func TestMissingNamesFlagsWithoutAGroup(t *testing.T) {
 	app := tree()
 	app.Commands[0].Flags = append(app.Commands[0].Flags, &cli.BoolFlag{Name: "novel"})
@@ -159,7 +160,7 @@ func TestAsked(t *testing.T) {
 	}
 }
 
-// TestManualPageIsEscaped checks that no text of a command is taken for a request of troff.
+// TestManualPageIsEscaped checks that troff does not interpret any text of a command as a request.
 func TestManualPageIsEscaped(t *testing.T) {
 	p := pageOf(t, "check")
 	p.Brief = ".de it's a back\\slash\n'quote\n  .nf fixed - line"
@@ -177,7 +178,8 @@ func TestManualPageIsEscaped(t *testing.T) {
 	}
 }
 
-// TestEnvironmentListsEveryVariable checks the list of variables.
+// TestEnvironmentListsEveryVariable checks that the help about environment variables lists every
+// variable.
 func TestEnvironmentListsEveryVariable(t *testing.T) {
 	var out bytes.Buffer
 	if err := Environment(&out, tree(), 100); err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Man writes the page as a manual page in section 1, in the man macros that groff, mandoc and
-// BusyBox read.
+// Man writes the page as a manual page for section 1, in the macros that groff, mandoc and BusyBox
+// support.
 func (p Page) Man(w io.Writer, version string) error {
 	m := &troff{}
 	title := strings.ReplaceAll(p.Name, " ", "-")
@@ -60,8 +60,8 @@ func (p Page) Man(w io.Writer, version string) error {
 	return err
 }
 
-// Manuals passes the manual page of the program and of every command to write, with the name of the
-// file, and stops at the first error.
+// Manuals calls write with the file name and the content of each manual page: one for the program,
+// and one for every command. It stops at the first error.
 func Manuals(app *cli.App, write func(name string, page []byte) error) error {
 	var failed error
 	Walk(app, func(p Page) {
@@ -82,7 +82,7 @@ func (p Page) ManName() string { return strings.ReplaceAll(p.Name, " ", "-") + "
 // exitCodes returns the table of exit codes without its title.
 func exitCodes() string { return strings.TrimPrefix(ExitCodes, "Exit codes:\n") }
 
-// troff builds a page. Its methods escape text.
+// troff is a buffer for a manual page. Its methods escape text.
 type troff struct{ bytes.Buffer }
 
 // escapes are the characters that troff would interpret.
@@ -90,14 +90,14 @@ var escapes = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`
 
 func escaped(s string) string { return escapes.Replace(s) }
 
-// quoted returns an argument of a macro.
+// quoted returns an escaped and quoted argument of a macro.
 func quoted(s string) string { return `"` + strings.ReplaceAll(escaped(s), `"`, `\(dq`) + `"` }
 
 func (m *troff) macro(format string, args ...any) { fmt.Fprintf(m, format+"\n", args...) }
 
 func (m *troff) section(title string) { m.macro(".SH %s", quoted(title)) }
 
-// paragraph begins a paragraph. A section and an earlier request begin one as well.
+// paragraph begins a paragraph, unless a section or another macro has just begun one.
 func (m *troff) paragraph() {
 	last := m.Bytes()
 	last = last[bytes.LastIndexByte(last[:max(len(last)-1, 0)], '\n')+1:]
@@ -106,7 +106,7 @@ func (m *troff) paragraph() {
 	}
 }
 
-// text writes one line. A dot at its start would begin a macro.
+// text writes one line. It escapes a dot at the start, which would begin a macro.
 func (m *troff) text(s string) {
 	s = escaped(s)
 	if strings.HasPrefix(s, ".") {
@@ -123,7 +123,7 @@ func (m *troff) item(term, text string) {
 	m.text(text)
 }
 
-// description writes paragraphs, and lines that begin with two spaces as they are.
+// description writes paragraphs. It keeps the form of lines that begin with two spaces.
 func (m *troff) description(s string) {
 	var fixed []string
 	flush := func() {
@@ -148,7 +148,7 @@ func (m *troff) description(s string) {
 	flush()
 }
 
-// verbatim writes lines without filling.
+// verbatim writes lines unchanged, without joining them.
 func (m *troff) verbatim(lines []string) {
 	m.paragraph()
 	m.macro(".RS 2")

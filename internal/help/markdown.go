@@ -53,7 +53,7 @@ func (p Page) Markdown(w io.Writer) error {
 	return err
 }
 
-// fenced puts indented lines, which are examples, into a code block.
+// fenced puts indented lines, which are examples, into Markdown code blocks.
 func fenced(text string) string {
 	var out []string
 	inside := false

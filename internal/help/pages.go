@@ -18,7 +18,7 @@ const ExitCodes = `Exit codes:
 The last line of every error is "retryable: yes" or "retryable: no". With yes,
 the same command may succeed later without a change.`
 
-// exitCodesLine stands for the table in the help of each command.
+// exitCodesLine replaces the table of exit codes in the help of each command.
 const exitCodesLine = "0 is success, 2 is a denial, every other code is an error: imagegate help exit-codes"
 
 // Titles of groups that the code refers to.
@@ -27,27 +27,27 @@ const (
 	otherTitle    = "Other"
 )
 
-// commandGroups are the commands of the program, in the order of its help. A command without a
-// group is in the last one.
+// commandGroups lists the commands of the program by group, in the order of the help. A command
+// that is not listed is in the last group.
 var commandGroups = []struct {
 	title string
 	names []string
 }{
 	{"Images", []string{"promote", "check", "verify"}},
-	{"Reports", []string{"explain", "report"}},
+	{"Reports", []string{"explain", "report", "replay"}},
 	{"Setup", []string{"policy", "db", "key", "cache"}},
 	{otherTitle, []string{"completion", "man", "help", "version"}},
 }
 
-// flagTitles are the groups of flags, in the order of the help. Each flag is in one group, whatever
-// its command. A flag of a page's required list is shown as required instead.
+// flagTitles lists the flags by group, in the order of the help. A flag is in the same group for
+// every command, except that the required flags of a command are in the group "Required".
 var flagTitles = []struct {
 	title string
 	names []string
 }{
 	{"Image and destination", []string{"--platform", "--move-tag", "--repository", "--any-tag", "--baseline", "--image"}},
 	{"Policy and evidence", []string{"--policy", "--policy-name", "--vex", "--at", "--max-age", "--override", "--allow-override",
-		"--require-predicate", "--profile", "--report"}},
+		"--require-predicate", "--profile", "--report", "--id", "--rescan"}},
 	{"Output", []string{"--output", "--details", "--evidence-dir", "--junit", "--audit-log", "--metrics-file", "--explain", "--to", "--json", "--dir", "--color", "--progress", "--quiet", "--log-format"}},
 	{"Signing and trust", []string{"--key", "--keyless", "--signature-format", "--signature-only", "--identity-token", "--signing-config",
 		"--certificate-identity", "--certificate-identity-regexp", "--certificate-oidc-issuer", "--certificate-oidc-issuer-regexp",
@@ -56,7 +56,7 @@ var flagTitles = []struct {
 		"--url", "--checksum", "--allow-older", "--insecure-plain-http"}},
 }
 
-// titles returns all titles of flags in order.
+// titles returns the titles of all flag groups, in order.
 func titles() []string {
 	out := []string{requiredTitle}
 	for _, g := range flagTitles {
@@ -74,9 +74,9 @@ func titleOf(f Flag) string {
 	return otherTitle
 }
 
-// page is what the command tree does not say about a command.
+// page has the parts of a command's help that are not in the command tree.
 type page struct {
-	// required are the flags that must be given: one of each list.
+	// required lists the required flags: one flag of each list must be given.
 	required [][]string
 	// brief replaces the first paragraph of the description in the short help.
 	brief    string
@@ -85,7 +85,7 @@ type page struct {
 
 func example(comment string, lines ...string) Example { return Example{comment, lines} }
 
-// pages are by the full name of the command.
+// pages has the page of each command, by the full name of the command.
 var pages = map[string]page{
 	"imagegate": {examples: []Example{
 		example("make a policy and a key, and get the database", "imagegate policy init", "imagegate key generate", "imagegate db update"),
@@ -125,6 +125,12 @@ var pages = map[string]page{
 			example("explain why a vulnerability blocks, and what would let the image pass", "imagegate explain CVE-2021-3918 --report report.json"),
 			example("list everything that a rule decided", "imagegate explain 'no critical' --report report.json"),
 			example("explain a built-in rule, as JSON", "imagegate explain distribution.notCovered --report report.json -o json"),
+		}},
+	"imagegate replay": {
+		examples: []Example{
+			example("the run that wrote a report", "imagegate replay report.json"),
+			example("the last run in an audit log, from its image", "imagegate replay /var/log/imagegate.jsonl --policy policy.yaml"),
+			example("one record of the log, from the report of the same run", "imagegate replay /var/log/imagegate.jsonl --id ID --report report.json"),
 		}},
 	"imagegate report diff": {examples: []Example{
 		example("show what changed since the last run", "imagegate report diff before.json after.json"),

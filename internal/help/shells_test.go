@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// serveVariable makes the test binary behave as the program that the shells call.
+// serveVariable is an environment variable that makes the test binary act as imagegate. The
+// completion scripts then call it.
 const serveVariable = "HELP_TEST_COMPLETE"
 
 func TestMain(m *testing.M) {
@@ -27,11 +28,12 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// shells has a script for each shell that prints the completions of a line, one a line.
+// shells has a script for each shell. The script prints the completions of a command line, one a
+// line.
 var shells = map[string]string{
-	// compopt works only while the shell completes a line.
+	// compopt works only while bash completes a line, so replace it.
 	"bash": `compopt() { :; }; source script.bash; COMP_LINE=$1 COMP_POINT=${#1}; _imagegate; printf '%s\n' "${COMPREPLY[@]}"`,
-	// The functions of the completion system are replaced, because they need a terminal.
+	// Replace the functions of zsh's completion system, because they need a terminal.
 	"zsh": `compdef() { :; }
 		_describe() { local -a all; all=("${(@P)4}"); local one; for one in "${all[@]}"; do print -r -- "${${one//\\:/@}%%:*}" | tr @ :; done }
 		compset() { local pattern=${2}; PREFIX=${PREFIX##${~pattern}}; }
@@ -101,7 +103,8 @@ func TestShellsComplete(t *testing.T) {
 				out, err := cmd.Output()
 				var got []string
 				for one := range strings.Lines(string(out)) {
-					// Some shells return the whole word, others only what follows the last break.
+					// Some shells return the whole word, others only the part after the last "=" or
+					// ":".
 					one = strings.TrimSuffix(strings.TrimSuffix(one, "\n"), "/")
 					if i := strings.LastIndexAny(one, "=:"); i >= 0 && i < len(one)-1 {
 						one = one[i+1:]

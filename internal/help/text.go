@@ -6,23 +6,24 @@ import (
 	"unicode/utf8"
 )
 
-// DefaultWidth is the width of help in columns without a terminal.
+// DefaultWidth is the width of help in columns if the output is not a terminal.
 const DefaultWidth = 80
 
 const (
 	minWidth = 40
 	maxWidth = 110
-	// maxHeading is the width of the column of flags. A longer flag has its text below it.
+	// maxHeading is the maximum width of the column of flags. The description of a longer flag is
+	// on the next line.
 	maxHeading = 28
 )
 
-// TextOptions select what [Page.Text] writes.
+// TextOptions configure [Page.Text].
 type TextOptions struct {
 	// Width is the width of the terminal in columns. 0 means [DefaultWidth].
 	Width int
-	// Details adds the whole description.
+	// Details adds Page.Details, the rest of the description.
 	Details bool
-	// Prefix is the prefix of the environment variables.
+	// Prefix is the prefix of imagegate's environment variables.
 	Prefix string
 }
 
@@ -59,7 +60,7 @@ func (p Page) Text(w io.Writer, o TextOptions) error {
 	return err
 }
 
-// bounded returns a width that text can have.
+// bounded returns the width, limited to a useful range.
 func bounded(width int) int {
 	if width == 0 {
 		return DefaultWidth
@@ -67,7 +68,7 @@ func bounded(width int) int {
 	return min(max(width, minWidth), maxWidth)
 }
 
-// footer writes the lines about variables, exit codes and more help.
+// footer writes the lines about environment variables, exit codes and further help.
 func (p Page) footer(t *text, o TextOptions) {
 	t.blank()
 	if p.IsProgram {
@@ -91,7 +92,7 @@ func (p Page) footer(t *text, o TextOptions) {
 	}
 }
 
-// text builds wrapped text.
+// text is a buffer for wrapped text.
 type text struct {
 	strings.Builder
 	width int
@@ -108,7 +109,7 @@ func (t *text) paragraph(indent, s string) {
 	}
 }
 
-// hanging writes a label and wrapped text beside it.
+// hanging writes a label, and wrapped text to the right of the label.
 func (t *text) hanging(label, s string) {
 	indent := strings.Repeat(" ", utf8.RuneCountInString(label))
 	for i, line := range wrap(s, t.width-len(indent)) {
@@ -135,7 +136,7 @@ func (t *text) description(s string) {
 			t.WriteString(line + "\n")
 		default:
 			pending = append(pending, line)
-			if strings.HasSuffix(line, ":") { // before a list
+			if strings.HasSuffix(line, ":") { // the line introduces a list
 				flush()
 			}
 		}

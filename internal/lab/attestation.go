@@ -28,15 +28,17 @@ func WithAttestations(index v1.ImageIndex) (v1.ImageIndex, error) {
 }
 
 // WithArtifactAttestations is [WithAttestations] in the form that buildx writes with
-// "oci-artifact=true": an OCI artifact with an empty config. Its subject is the image.
+// "oci-artifact=true": the attestation manifest is an OCI artifact with an empty config, and its
+// subject is the image.
 func WithArtifactAttestations(index v1.ImageIndex) (v1.ImageIndex, error) {
 	return attest(index, attestations{artifact: true})
 }
 
-// attestations defines the form of the attestation manifests.
+// attestations configures the form of attestation manifests.
 type attestations struct {
 	artifact bool
-	// smuggled are files in an additional tar layer, next to the statements.
+	// smuggled are files in an additional tar layer of the attestation manifest, next to the
+	// statements.
 	smuggled []File
 }
 

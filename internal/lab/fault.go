@@ -16,7 +16,8 @@ import (
 // are called concurrently, and must return when the request's context ends.
 type Hook func(w http.ResponseWriter, r *http.Request) bool
 
-// Fail responds with this status, and with an error body as the distribution specification defines.
+// Fail responds with the given status, and with an error body as the distribution specification
+// defines.
 func Fail(status int) Hook {
 	code := map[int]string{
 		http.StatusUnauthorized:    "UNAUTHORIZED",
@@ -37,8 +38,8 @@ func Fail(status int) Hook {
 	}
 }
 
-// RateLimit responds with status 429 and a Retry-After header of this duration, rounded up to
-// seconds.
+// RateLimit responds with status 429 and a Retry-After header with the given duration, rounded up
+// to seconds.
 func RateLimit(after time.Duration) Hook {
 	fail := Fail(http.StatusTooManyRequests)
 	return func(w http.ResponseWriter, r *http.Request) bool {
@@ -61,8 +62,8 @@ func CutBody(n int64) Hook {
 	}
 }
 
-// Corrupt inverts the byte at this offset of the response body, so that the length is correct and
-// the digest is wrong.
+// Corrupt inverts the byte at the given offset of the response body, so that the length is correct
+// and the digest is wrong.
 func Corrupt(offset int64) Hook {
 	return func(w http.ResponseWriter, _ *http.Request) bool {
 		w.(*response).flip = offset
@@ -85,8 +86,8 @@ func Endless() Hook {
 	}
 }
 
-// Delay passes the request on after this duration. If the client has disconnected by then, Delay
-// closes the connection.
+// Delay passes the request on after the given duration. If the client has disconnected by then,
+// Delay closes the connection.
 func Delay(d time.Duration) Hook {
 	return func(_ http.ResponseWriter, r *http.Request) bool {
 		timer := time.NewTimer(d)
@@ -100,7 +101,7 @@ func Delay(d time.Duration) Hook {
 	}
 }
 
-// When applies the hook to the requests that match, and passes all other requests on.
+// When applies the hook to the requests that match matches, and passes all other requests on.
 func When(match func(*http.Request) bool, hook Hook) Hook {
 	return func(w http.ResponseWriter, r *http.Request) bool { return match(r) && hook(w, r) }
 }
@@ -140,7 +141,7 @@ func IsBlob(r *http.Request) bool { return isBlobPath(r.URL.Path) }
 // IsManifest matches requests that read, check or write a manifest by tag or by digest.
 func IsManifest(r *http.Request) bool { return isManifestPath(r.URL.Path) }
 
-// IsTagWrite matches the PUT that moves a tag.
+// IsTagWrite matches a PUT request that creates or moves a tag.
 func IsTagWrite(r *http.Request) bool {
 	return r.Method == http.MethodPut && isManifestPath(r.URL.Path) && !strings.Contains(path.Base(r.URL.Path), ":")
 }

@@ -149,8 +149,8 @@ func TestHooksCombine(t *testing.T) {
 	}
 }
 
-// TestTagWriteIsNotADigestWrite checks that lab.IsTagWrite does not match a write by digest. Many
-// tests use lab.IsTagWrite to check that the tag is written after the digest.
+// TestTagWriteIsNotADigestWrite checks that lab.IsTagWrite does not match a manifest that is
+// written by digest. Many tests use lab.IsTagWrite to check that the tag is written last.
 func TestTagWriteIsNotADigestWrite(t *testing.T) {
 	r := start(t, lab.Options{Hook: lab.When(lab.IsTagWrite, lab.Fail(403))})
 	img := build(t, small("linux/amd64"))

@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Edit returns a copy of an image with a changed manifest and config. It updates only the digest
-// and size of the config in the manifest. Other values may contradict each other.
+// Edit returns a copy of an image with a changed manifest and config. In the manifest, it updates
+// only the digest and size of the config. Other values may then contradict each other.
 func Edit(img v1.Image, change func(*v1.Manifest, *v1.ConfigFile) error) (v1.Image, error) {
 	manifest, err := img.Manifest()
 	if err != nil {
@@ -36,7 +36,7 @@ func Edit(img v1.Image, change func(*v1.Manifest, *v1.ConfigFile) error) (v1.Ima
 	return assemble(*manifest, raw, blobs)
 }
 
-// editLast is Edit for the last layer.
+// editLast calls Edit with the last layer and its diffID.
 func editLast(img v1.Image, change func(layer *v1.Descriptor, diffID *v1.Hash)) (v1.Image, error) {
 	return Edit(img, func(m *v1.Manifest, c *v1.ConfigFile) error {
 		if len(m.Layers) == 0 || len(m.Layers) != len(c.RootFS.DiffIDs) {
@@ -73,7 +73,7 @@ func WrongDiffID(img v1.Image) (v1.Image, error) {
 	return editLast(img, func(_ *v1.Descriptor, diffID *v1.Hash) { *diffID = digestOf([]byte(diffID.String())) })
 }
 
-// WrongSize adds off to the stated size of the last layer's blob.
+// WrongSize adds off to the size that the manifest lists for the last layer.
 func WrongSize(img v1.Image, off int64) (v1.Image, error) {
 	return editLast(img, func(layer *v1.Descriptor, _ *v1.Hash) { layer.Size += off })
 }

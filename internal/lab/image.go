@@ -22,7 +22,7 @@ var Created = time.Date(2024, time.January, 1, 0, 0, 0, 0, time.UTC)
 type MediaTypes int
 
 const (
-	OCI    MediaTypes = iota // image manifests of the OCI specification
+	OCI    MediaTypes = iota // image manifests of the OCI image specification
 	Docker                   // Docker image manifests, version 2, schema 2
 )
 
@@ -33,7 +33,8 @@ type ImageSpec struct {
 	// Platform is os/arch or os/arch/variant. Default: "linux/amd64".
 	Platform string
 	// OSRelease has the ID and VERSION_ID of the os-release file, such as "debian 12", "alpine
-	// 3.20.3" or "wolfi 20230201". The version is optional. Default: no such file.
+	// 3.20.3" or "wolfi 20230201". The version is optional. Default: the image has no os-release
+	// file.
 	OSRelease string
 	// DebPackages are installed in /var/lib/dpkg.
 	DebPackages []Deb
@@ -46,13 +47,13 @@ type ImageSpec struct {
 	GoBinary []byte
 	// GoBinaryPath is the path of the executable. Default: "/usr/local/bin/app".
 	GoBinaryPath string
-	// Layers are further layers, lowest first.
+	// Layers are further layers, the lowest first.
 	Layers [][]File
-	// Files are the files of an additional layer on top. Default: no such layer.
+	// Files are the files of an additional top layer. Default: no such layer.
 	Files []File
 
-	Env    []string // "NAME=value"
-	User   string   // empty is root
+	Env    []string // variables, as "NAME=value"
+	User   string   // empty means root
 	Labels map[string]string
 
 	// Compression is the compression of every layer. Default: Gzip.
@@ -156,8 +157,8 @@ func (m MediaTypes) layer(c Compression) (types.MediaType, error) {
 }
 
 // assemble makes an image from a manifest and the blobs that the manifest names, and sets the
-// digest and size of the config. It does not check anything else, so that it can also build the
-// content of a hostile registry.
+// digest and size of the config. It checks nothing else, so that it can also build images as a
+// hostile registry would serve them.
 func assemble(manifest v1.Manifest, config []byte, blobs map[v1.Hash][]byte) (v1.Image, error) {
 	manifest.Config.Digest = digestOf(config)
 	manifest.Config.Size = int64(len(config))

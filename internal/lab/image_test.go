@@ -278,7 +278,8 @@ func TestURLsAreRefusedUnlessAllowed(t *testing.T) {
 			spec.MediaTypes = family
 			spec.OSRelease = "debian 12"
 			img := must(hostile(build(t, spec)))(t)
-			// For Docker manifests, the registry checks only the URLs of foreign layers.
+			// The registry checks the URLs of all layers in OCI manifests, but in Docker manifests
+			// only the URLs of foreign layers.
 			if name == "foreign" || family == lab.OCI {
 				if _, err := start(t, lab.Options{}).Push(t.Context(), "app:1", img); err == nil || !strings.Contains(err.Error(), "invalid URL") {
 					t.Errorf("%s %d: got %v, want a refusal", name, family, err)

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Index makes an index of the images in this order. The platform of each image comes from its
+// Index makes an index of the images in the given order. The platform of each image comes from its
 // config. If all images are Docker images, the index is a Docker manifest list, otherwise an OCI
 // index.
 func Index(images ...v1.Image) (v1.ImageIndex, error) {
@@ -37,7 +37,8 @@ func Index(images ...v1.Image) (v1.ImageIndex, error) {
 	return fix(mutate.AppendManifests(mutate.IndexMediaType(empty.Index, mediaType), children...))
 }
 
-// fix computes the index now, so that the result can be used concurrently and errors appear early.
+// fix computes the index immediately, so that the result can be used concurrently and errors appear
+// early.
 func fix(index v1.ImageIndex) (v1.ImageIndex, error) {
 	if _, err := index.Digest(); err != nil {
 		return nil, fmt.Errorf("building an index: %w", err)
@@ -63,7 +64,7 @@ func imagesOf(index v1.ImageIndex) ([]v1.Descriptor, error) {
 	return out, nil
 }
 
-// compressedBlobs reads the layers of an image except foreign layers.
+// compressedBlobs reads the layers of an image, except foreign layers.
 func compressedBlobs(img v1.Image) (map[v1.Hash][]byte, error) {
 	layers, err := img.Layers()
 	if err != nil {

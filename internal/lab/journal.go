@@ -29,9 +29,9 @@ func (r Request) IsWrite() bool { return isWrite(r.Method) }
 // String returns "METHOD path status", for messages.
 func (r Request) String() string { return fmt.Sprintf("%s %s %d", r.Method, r.Path, r.Status) }
 
-// Requests returns all requests since the start or the last reset, in the order of their arrival. A
-// request in progress is included, with its current status and byte counts. Bytes are counted
-// before the client receives them.
+// Requests returns all requests since the start of the registry or the last reset, in the order of
+// their arrival. A request in progress is included, with its current status and byte counts. Bytes
+// are counted before the client receives them.
 func (r *Registry) Requests() []Request { return r.journal.snapshot() }
 
 // Writes returns the requests with a method other than GET and HEAD, including failed ones.
@@ -45,7 +45,7 @@ func (r *Registry) Writes() []Request {
 	return writes
 }
 
-// ResetRequests empties the record. Requests in progress are not added again.
+// ResetRequests empties the journal. Requests in progress are not added again.
 func (r *Registry) ResetRequests() { r.journal.reset() }
 
 // BlobBytesServed returns the number of blob bytes, including image configs, that were sent to
@@ -72,7 +72,7 @@ func (r *Registry) BlobReads() map[string]int {
 	return reads
 }
 
-// journal is the record of requests.
+// journal is the list of recorded requests.
 type journal struct {
 	mu       sync.Mutex
 	requests []*Request
@@ -120,9 +120,8 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// response writes a response and records it. It updates the record before it writes to the client,
-// so that the record has everything that a client has received. It also applies the faults inside a
-// body.
+// response is a response writer that updates the journal before it writes to the client, so that
+// the journal has everything that a client has received. It can also cut or corrupt the body.
 type response struct {
 	http.ResponseWriter
 	journal *journal

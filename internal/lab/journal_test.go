@@ -10,12 +10,12 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// answer is the response that a simple HTTP client gets.
+// answer is a response as received by a simple HTTP client.
 type answer struct {
 	status int
 	header http.Header
 	body   []byte
-	err    error // error of reading the body
+	err    error // error of reading the body of the response
 }
 
 func get(t *testing.T, r *lab.Registry, path string) (answer, error) {

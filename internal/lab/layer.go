@@ -20,8 +20,8 @@ import (
 type Compression int
 
 const (
-	Gzip         Compression = iota // RFC 1952
-	Zstd                            // RFC 8878
+	Gzip         Compression = iota // gzip, RFC 1952
+	Zstd                            // zstd, RFC 8878
 	Uncompressed                    // a plain tar archive
 )
 
@@ -31,8 +31,8 @@ type File struct {
 	Path string
 	// Content is the content of a regular file.
 	Content string
-	// Zeros is the number of zero bytes in the file, instead of Content. Such a file needs almost
-	// no memory, and almost no space after compression.
+	// Zeros is the number of zero bytes in the file, if it is used instead of Content. Such a file
+	// needs almost no memory, and almost no space after compression.
 	Zeros int64
 	// Mode has the permission bits. Default: 0644, or 0755 for a folder.
 	Mode int64
@@ -51,7 +51,7 @@ func Whiteout(p string) File {
 // Opaque returns an entry that hides the content of a folder in the lower layers.
 func Opaque(dir string) File { return File{Path: path.Join(dir, ".wh..wh..opq")} }
 
-// buildLayer packs files in their order. It returns the blob and its diffID, the digest of the
+// buildLayer packs files in the given order. It returns the blob and its diffID, the digest of the
 // archive before compression.
 func buildLayer(files []File, c Compression) (blob []byte, diffID v1.Hash, err error) {
 	var out bytes.Buffer
@@ -137,7 +137,7 @@ func compressor(w io.Writer, c Compression) (io.WriteCloser, error) {
 	case Gzip:
 		return gzip.NewWriter(w), nil
 	case Zstd:
-		// With several threads, the compressed frames could differ between machines.
+		// With several threads, the compressed output could differ between machines.
 		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
 	case Uncompressed:
 		return plain{w}, nil

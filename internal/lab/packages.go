@@ -14,15 +14,15 @@ import (
 // Deb is an installed Debian package.
 type Deb struct {
 	Name, Version string
-	// Source is the source package as dpkg writes it, "openssl" or "openssl (3.0.1-1)". Default:
+	// Source is the source package in dpkg's notation: "openssl" or "openssl (3.0.1-1)". Default:
 	// the name of the package.
 	Source string
 	// Arch is dpkg's name of the architecture. Default: the architecture of the image.
 	Arch string
-	// License is the short name of the license in the package's copyright file. Default: no such
-	// file.
+	// License is the short name of the license in the package's copyright file. Default: the
+	// package has no copyright file.
 	License string
-	// Files are further files of the package, with their checksums in the database.
+	// Files are further files of the package. The package database has their checksums.
 	Files []File
 }
 
@@ -34,7 +34,7 @@ type Apk struct {
 	// Arch is apk's name of the architecture. Default: the architecture of the image.
 	Arch    string
 	License string
-	// Files are files of the package, with their checksums in the database.
+	// Files are files of the package. The package database has their checksums.
 	Files []File
 }
 
@@ -44,7 +44,7 @@ type NPM struct {
 	Name, Version, License string
 }
 
-// install returns the files of the distribution, the packages and the binary.
+// install returns the files of the os-release file, the packages and the Go binary.
 func install(spec ImageSpec, arch string) ([]File, error) {
 	files := osRelease(spec.OSRelease)
 	files = append(files, dpkg(spec.DebPackages, arch)...)
@@ -93,8 +93,8 @@ func osRelease(release string) []File {
 	}
 }
 
-// RemoveOSRelease returns a layer that deletes os-release. The distribution is then unknown, so the
-// advisories of the distribution are not matched.
+// RemoveOSRelease returns a layer that deletes the os-release files. The distribution is then
+// unknown, so the advisories of the distribution are not matched.
 func RemoveOSRelease() []File {
 	return []File{Whiteout("etc/os-release"), Whiteout("usr/lib/os-release")}
 }
@@ -125,7 +125,7 @@ func dpkg(packages []Deb, arch string) []File {
 		if p.License != "" {
 			at := "usr/share/doc/" + p.Name + "/copyright"
 			text := "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nCopyright: none\nLicense: " + p.License + "\n"
-			sum := md5.Sum([]byte(text)) // the checksum that dpkg writes
+			sum := md5.Sum([]byte(text)) // dpkg writes MD5 checksums
 			files = append(files, File{Path: at, Content: text})
 			list += "/" + at + "\n"
 			sums = hex.EncodeToString(sum[:]) + "  " + at + "\n"
@@ -133,7 +133,7 @@ func dpkg(packages []Deb, arch string) []File {
 		for _, f := range p.Files {
 			files = append(files, f)
 			list += "/" + f.Path + "\n"
-			if f.Link == "" { // dpkg records no checksum of a link
+			if f.Link == "" { // dpkg does not record a checksum for a link
 				sum := md5.Sum([]byte(f.Content))
 				sums += hex.EncodeToString(sum[:]) + "  " + f.Path + "\n"
 			}
@@ -162,7 +162,7 @@ func apk(packages []Apk, release, arch string) []File {
 		if p.Origin == "" {
 			p.Origin = p.Name
 		}
-		sum := sha1.Sum([]byte(p.Name + "-" + p.Version)) // the checksum that apk writes
+		sum := sha1.Sum([]byte(p.Name + "-" + p.Version)) // apk writes SHA-1 checksums
 		fmt.Fprintf(&installed, "C:Q1%s\nP:%s\nV:%s\nA:%s\nS:1024\nI:4096\n", base64.StdEncoding.EncodeToString(sum[:]), p.Name, p.Version, p.Arch)
 		fmt.Fprintf(&installed, "T:%s, as installed by the lab\nU:https://example.invalid/%s\n", p.Name, p.Name)
 		if p.License != "" {

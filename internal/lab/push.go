@@ -10,7 +10,8 @@ import (
 
 // Push writes an image with its layers, an index with its children, or a single manifest to ref,
 // and returns the digest reference. It does not push foreign layers. If the manifest has a subject
-// and the registry does not list referrers itself, Push also updates the subject's fallback tag.
+// and the registry does not support the referrers API, Push also updates the subject's fallback
+// tag.
 func Push(ctx context.Context, ref string, what remote.Taggable, opts ...remote.Option) (name.Digest, error) {
 	target, err := name.ParseReference(ref)
 	if err != nil {

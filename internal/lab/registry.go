@@ -24,7 +24,8 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/crypto/bcrypt"
 
-	// These packages register the storage drivers, the cache and the access controller.
+	// These packages register the storage drivers, the cache and the access controller of the
+	// distribution registry.
 	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
@@ -34,20 +35,20 @@ import (
 // read and write, with the defaults of a production registry. It refuses manifests with missing
 // blobs, indexes with missing children, layers with URLs, and deletions.
 type Options struct {
-	// Dir is the folder for the content, which another registry can use later. Empty keeps the
-	// content in memory.
+	// Dir is the folder for the registry's content. Another registry can use the folder later.
+	// Empty keeps the content in memory.
 	Dir string
 	// User and Password enable basic authentication against an htpasswd file. With an empty User,
 	// anyone can read and write.
 	User, Password string
-	// ReadOnly sets the registry's maintenance mode: the response to every write is 405. Use Dir to
-	// give such a registry content.
+	// ReadOnly sets the registry's maintenance mode: it responds to every write with status 405. To
+	// give such a registry content, use the Dir of an earlier registry.
 	ReadOnly bool
 	// Delete allows deleting manifests, tags and blobs.
 	Delete bool
 	// ForeignURLs accepts manifests with layers that point to URLs.
 	ForeignURLs bool
-	// Hook receives each request before the registry does. Default: no hook.
+	// Hook is called with each request before the registry handles it. Default: no hook.
 	Hook Hook
 }
 
@@ -63,8 +64,8 @@ type Registry struct {
 	close          func() error
 
 	mu      sync.Mutex
-	closing bool           // under mu: new requests are refused
-	serving sync.WaitGroup // grows only under mu
+	closing bool           // new requests are refused; protected by mu
+	serving sync.WaitGroup // the requests in progress; grows only while mu is held
 }
 
 // enter accepts a request unless the registry is closing.
@@ -83,7 +84,8 @@ func (r *Registry) enter() bool {
 var quiet = sync.OnceFunc(func() { logrus.SetLevel(logrus.PanicLevel) })
 
 // StartRegistry serves a new registry over plain HTTP on a free port of 127.0.0.1. Several
-// registries in one process share nothing except the silenced log. The caller must close it.
+// registries in one process share nothing except the silenced log. The caller must close the
+// registry.
 func StartRegistry(opts Options) (_ *Registry, err error) {
 	quiet()
 	r := &Registry{user: opts.User, password: opts.Password}
@@ -113,12 +115,12 @@ func StartRegistry(opts Options) (_ *Registry, err error) {
 	r.serving.Add(1)
 	go func() {
 		defer r.serving.Done()
-		_ = r.server.Serve(listener) // always returns ErrServerClosed
+		_ = r.server.Serve(listener) // Serve always returns ErrServerClosed
 	}()
 	return r, nil
 }
 
-// configure translates Options into the registry's own configuration.
+// configure translates Options into the configuration of the distribution registry.
 func configure(opts Options, scratch string) (*configuration.Configuration, error) {
 	config := &configuration.Configuration{
 		Storage: configuration.Storage{
@@ -127,7 +129,7 @@ func configure(opts Options, scratch string) (*configuration.Configuration, erro
 			"delete":   {"enabled": opts.Delete},
 			"redirect": {"disable": true},
 			"maintenance": {
-				// The purger for old uploads would keep running after the test.
+				// The purger of old uploads would keep running after the test.
 				"uploadpurging": map[any]any{"enabled": false},
 				"readonly":      map[any]any{"enabled": opts.ReadOnly},
 			},
@@ -160,8 +162,8 @@ func configure(opts Options, scratch string) (*configuration.Configuration, erro
 	return config, nil
 }
 
-// newApp makes the registry. The registry panics on an invalid configuration; newApp returns an
-// error instead.
+// newApp makes the distribution registry. The registry panics on an invalid configuration; newApp
+// returns an error instead.
 func newApp(config *configuration.Configuration) (app *handlers.App, err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -225,7 +225,7 @@ func TestIndexWithoutItsChildrenIsRefused(t *testing.T) {
 	}
 }
 
-// bare is a manifest without the content that it names.
+// bare is a manifest that is pushed without the content that it names.
 type bare struct {
 	raw       []byte
 	mediaType types.MediaType

@@ -24,7 +24,7 @@ type TUF struct {
 
 	signer signature.Signer
 	mu     sync.Mutex
-	files  map[string][]byte // content by path
+	files  map[string][]byte // file contents, by path
 }
 
 // NewTUF makes an empty repository with one key.

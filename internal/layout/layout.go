@@ -1,7 +1,8 @@
-// Package layout writes text for terminals and logs: wrapped lines, aligned tables and a few colors.
+// Package layout writes text for terminals and logs: wrapped lines, aligned tables and a few
+// colors.
 //
-// All text is sanitized on the way, so that no text from an image can act on a terminal or a CI
-// system. [Sanitize] does that for other writers.
+// It sanitizes all text, so that no text from an image can act on a terminal or a CI system.
+// [Sanitize] does the same for other writers.
 package layout
 
 import (
@@ -11,13 +12,13 @@ import (
 	"unicode/utf8"
 )
 
-// Writer writes lines of text. It sanitizes every line, so that no caller can forget to. Write
-// errors stay in the bufio.Writer until flush.
+// Writer writes lines of text. It sanitizes every line, so that no caller can forget to do so.
+// Write errors are kept until Flush returns them.
 type Writer struct {
 	out   *bufio.Writer
 	width int
 	color bool
-	gap   bool // an empty line is due before the next text
+	gap   bool // an empty line must be written before the next text
 }
 
 // Style is the parameter of an ANSI style sequence.
@@ -31,19 +32,19 @@ const (
 	Yellow Style = "33"
 )
 
-// New returns a writer of lines with at most width characters. Lines to copy and single words can be
-// longer. The caller must call Flush at the end.
+// New returns a writer of lines with at most width characters. Single words, and lines that users
+// copy, can be longer. The caller must call Flush at the end.
 func New(w io.Writer, width int, color bool) *Writer {
 	return &Writer{out: bufio.NewWriter(w), width: width, color: color}
 }
 
-// Flush writes what is buffered, and returns the first error of the writer.
+// Flush writes the buffered text, and returns the first write error.
 func (l *Writer) Flush() error { return l.out.Flush() }
 
-// end ends a line.
+// end ends the current line.
 func (l *Writer) end() { l.raw("\n") }
 
-// Space requests one empty line before the next text. Several requests are one.
+// Space requests an empty line before the next text. Repeated requests still give one empty line.
 func (l *Writer) Space() { l.gap = true }
 
 func (l *Writer) raw(s string) {
@@ -69,7 +70,7 @@ func (l *Writer) Section(title string) {
 	l.Paragraph(Bold, "", 2, title)
 }
 
-// Heading starts a block with a styled word or two, and the rest of the line.
+// Heading starts a block with name in style s, followed by text on the same line.
 func (l *Writer) Heading(s Style, name, text string) {
 	l.Space()
 	name = Limit(name, 0)
@@ -79,8 +80,9 @@ func (l *Writer) Heading(s Style, name, text string) {
 	l.end()
 }
 
-// Paragraph writes text wrapped between words. first precedes the first line. The others begin in the
-// column rest. Words are never broken, so that identifiers and paths can be copied.
+// Paragraph writes text wrapped between words. first is written before the first line. The other
+// lines begin in the column rest. Words are never broken, so that identifiers and paths can be
+// copied.
 func (l *Writer) Paragraph(s Style, first string, rest int, text string) {
 	l.raw(first)
 	l.words(s, Limit(text, 0), utf8.RuneCountInString(first), rest)
@@ -92,12 +94,12 @@ func (l *Writer) Item(indent int, text string) {
 	l.Paragraph(Plain, strings.Repeat(" ", indent), indent+2, text)
 }
 
-// Whole writes an indented line that is not wrapped, so that it can be copied.
+// Whole writes an indented line without wrapping it, so that users can copy the line.
 func (l *Writer) Whole(indent int, text string) {
 	l.raw(strings.Repeat(" ", indent) + Limit(text, 0) + "\n")
 }
 
-// Notes writes each note as an item and skips empty ones.
+// Notes writes each note as an item and skips empty notes.
 func (l *Writer) Notes(indent int, notes ...string) {
 	for _, n := range notes {
 		if n != "" {
@@ -119,7 +121,7 @@ type Row struct {
 }
 
 // Table writes rows in aligned columns and omits columns that are empty in all rows. A cell that
-// does not fit on its line moves to the next one, and the columns behind it follow.
+// does not fit on its line moves to the next line, together with the cells after it.
 func (l *Writer) Table(indent int, rows []Row) {
 	var widths []int
 	for _, r := range rows {
@@ -128,7 +130,8 @@ func (l *Writer) Table(indent int, rows []Row) {
 				widths = append(widths, 0)
 			}
 			r.Cells[i].Text = Limit(c.Text, 0)
-			// A column has at most 40 % of the line, so that a few long cells leave room for the next one.
+			// A column has at most half of the line, so that a few long cells leave room for the
+			// next column.
 			widths[i] = max(widths[i], min(utf8.RuneCountInString(r.Cells[i].Text), l.width/2))
 		}
 	}
@@ -138,8 +141,8 @@ func (l *Writer) Table(indent int, rows []Row) {
 	}
 }
 
-// row writes one line of a table, or more if the cells do not fit. A row that fits only without the
-// alignment is not aligned.
+// row writes one row of a table, on several lines if the cells do not fit. A row that fits on one
+// line only without the alignment is not aligned.
 func (l *Writer) row(indent int, widths []int, cells []Cell) {
 	const gap = 2
 	aligned, bare := indent-gap, indent-gap
@@ -178,8 +181,8 @@ func (l *Writer) row(indent int, widths []int, cells []Cell) {
 	l.end()
 }
 
-// words writes sanitized text from column at on, and wraps it between words. It returns the column
-// behind the text. Wrapped lines begin in the column rest.
+// words writes sanitized text, starting in column at, and wraps it between words. Wrapped lines
+// begin in the column rest. words returns the column after the text.
 func (l *Writer) words(s Style, text string, at, rest int) int {
 	line := ""
 	for word := range strings.FieldsSeq(text) {

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// maxText is the maximum length of one external text, in runes.
+	// maxText is the maximum length of one text from outside imagegate, in runes.
 	maxText = 2000
 	// MaxName is the maximum length of a name, path or version in a line of text, in runes.
 	MaxName = 200
@@ -18,23 +18,23 @@ const (
 	maxMarks = 3
 )
 
-// Sanitize makes external text safe to print on one line of a terminal or a CI log, and limits it
-// to 2,000 characters.
+// Sanitize makes text from an image, a registry or a file safe to print on one line of a terminal
+// or a CI log, and limits it to 2,000 characters.
 //
-// It writes unprintable characters as Go escapes: control characters (and with them ANSI sequences
-// and line breaks), bidirectional and invisible format characters, spaces other than the plain one,
-// and invalid UTF-8. It breaks up CI command markers: "::" at the start of a word (GitHub ignores
-// leading space) and "##" anywhere (GitHub's older form, Azure Pipelines and TeamCity). Sanitizing
-// twice gives the same result.
+// It writes unprintable characters as Go escapes: control characters (including those that begin
+// ANSI sequences and line breaks), bidirectional and invisible format characters, spaces other than
+// the plain one, and invalid UTF-8. It breaks up CI command markers: "::" at the start of a word
+// (GitHub ignores leading space) and "##" anywhere (GitHub's older form, Azure Pipelines and
+// TeamCity). Sanitizing twice gives the same result.
 //
-// It does not escape markup: HTML and Markdown need their own escaping too.
+// It does not escape markup: HTML and Markdown need their own escaping, too.
 func Sanitize(s string) string { return Limit(s, maxText) }
 
 // Limit sanitizes a text like Sanitize, and limits the result to limit runes; 0 means no limit.
 func Limit(s string, limit int) string {
 	var b strings.Builder
 	count, marks := 0, 0
-	cut := -1 // where the result is cut if it is too long
+	cut := -1 // where to cut the result if it is too long
 	wordStart := true
 	for i := 0; i < len(s); {
 		r, size := utf8.DecodeRuneInString(s[i:])
@@ -78,7 +78,7 @@ func escapeRune(r rune) string {
 	return quoted[1 : len(quoted)-1]
 }
 
-// Lines splits a text into lines, sanitizes each and limits their number.
+// Lines splits a text into lines, sanitizes each line and limits their number.
 func Lines(s string) []string {
 	const maxLines = 50
 	var out []string

@@ -84,7 +84,7 @@ func FuzzSanitize(f *testing.F) {
 	})
 }
 
-// isPlain reports whether text is ASCII without characters to escape.
+// isPlain reports whether text is ASCII and Sanitize need not change it.
 func isPlain(s string) bool {
 	for _, c := range []byte(s) {
 		if c < ' ' || c > '~' || c == '#' || c == ':' {

@@ -29,12 +29,12 @@ const wireDockerHub = "index.docker.io"
 // hubHosts are the hosts that serve Docker Hub.
 var hubHosts = []string{DockerHub, wireDockerHub, "registry-1.docker.io", "registry.hub.docker.com"}
 
-// loopbackHosts are the most common names of this machine. isLoopback accepts further names.
+// loopbackHosts are the most common names of this machine. isLoopback also accepts others.
 var loopbackHosts = []string{"localhost", "127.0.0.1", "[::1]"}
 
 const loopback = "localhost"
 
-// Transports are the transports of images outside registries, as in gate.Transport.
+// Transports of images that are not in a registry, as in gate.Transport.
 var (
 	pathTransports = []string{"oci", "oci-archive", "docker-archive"}
 	transports     = append([]string{daemon}, pathTransports...)
@@ -46,7 +46,7 @@ const (
 )
 
 // IsLocal reports whether a name or pattern begins with a transport such as "oci:", so that it is
-// about images outside registries.
+// about images that are not in a registry.
 func IsLocal(name string) bool {
 	_, _, local := cutTransport(name)
 	return local
@@ -181,7 +181,7 @@ func splitPort(s string) (host, port string) {
 		host, port, _ = strings.Cut(rest, "]")
 		return host, strings.TrimPrefix(port, ":")
 	}
-	if strings.Count(s, ":") > 1 { // an IPv6 address without brackets
+	if strings.Count(s, ":") > 1 { // several colons are an IPv6 address without brackets
 		return s, ""
 	}
 	host, port, _ = strings.Cut(s, ":")
@@ -199,9 +199,9 @@ func lower(s string) string {
 	return string(b)
 }
 
-// Pattern returns the canonical form of a pattern over names. "*" matches any run of characters.
-// The rules of [Canonical] apply unless the host has a wildcard. Like a reference, a pattern
-// without a registry means Docker Hub. A pattern that begins with a wildcard means all registries.
+// Pattern returns the canonical form of a pattern for image names. "*" matches any characters. The
+// rules of [Canonical] apply unless the host has a wildcard. Like a reference, a pattern without a
+// registry means Docker Hub. A pattern that begins with a wildcard means all registries.
 func Pattern(pattern string) string {
 	if transport, rest, local := cutTransport(pattern); local {
 		if transport == daemon {
@@ -356,7 +356,8 @@ func NormalizeHost(s string) (string, error) {
 	return host, nil
 }
 
-// checkHost rejects hosts that resolvers may read as an address: "127.1", "0x7f000001".
+// checkHost rejects hosts that some resolvers read as an IP address, such as "127.1" and
+// "0x7f000001".
 func checkHost(host string, bracketed bool) error {
 	addr, err := netip.ParseAddr(host)
 	switch {

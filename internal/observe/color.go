@@ -8,12 +8,12 @@ import (
 	"golang.org/x/term"
 )
 
-// Colors are the values of a flag that selects colors.
+// Colors are the values of the flag --color.
 var Colors = []string{"auto", "always", "never"}
 
-// UseColor decides whether output to a stream has colors. choice is "auto", "always" or "never"; ""
-// means auto. Auto means colors on a terminal, unless NO_COLOR is set or TERM is dumb, and without a
-// terminal if FORCE_COLOR or CLICOLOR_FORCE is set. See https://no-color.org,
+// UseColor decides whether output has colors. choice is "auto", "always" or "never"; "" means auto.
+// Auto means colors on a terminal, unless NO_COLOR is set or TERM is dumb. If FORCE_COLOR or
+// CLICOLOR_FORCE is set, auto means colors even without a terminal. See https://no-color.org,
 // https://force-color.org and https://bixense.com/clicolors.
 func UseColor(choice string, getenv func(string) string, terminal bool) (bool, error) {
 	switch choice {

@@ -8,7 +8,8 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// lines writes a line at the end of each step, and about each step that runs for long.
+// lines is a display for logs. It writes a line at the end of each step, and regular lines about
+// each step that runs for long.
 type lines struct {
 	log    func(msg string, args ...any)
 	redact func(string) string
@@ -25,7 +26,7 @@ func (l *lines) ended(s *running, took time.Duration, err error, _ []*running, _
 
 func (l *lines) tick(steps []*running, now time.Time) {
 	for _, s := range steps {
-		if now.Sub(s.shown) < remind/2 { // it has just begun
+		if now.Sub(s.shown) < remind/2 { // the step has just begun
 			continue
 		}
 		s.shown = now
@@ -46,8 +47,8 @@ func printable(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// plain renders a message as one line: "catalog linux/amd64: 1.2s", or for a running step
-// "pull sha256:...: running for 20s, 12.3 MB of 74.2 MB, 4.1 MB/s, 15s left".
+// plain formats a message as one line: "catalog linux/amd64: 1.2s", or for a running step "pull
+// sha256:...: running for 20s, 12.3 MB of 74.2 MB, 4.1 MB/s, 15s left".
 func plain(msg string, args []any) string {
 	out := msg
 	for i := 0; i+1 < len(args); i += 2 {
@@ -82,7 +83,7 @@ func plain(msg string, args []any) string {
 	return out
 }
 
-// Bytes renders a number of bytes with a decimal prefix: "1.2 MB".
+// Bytes formats a number of bytes with a decimal prefix: "1.2 MB".
 func Bytes(n int64) string {
 	const unit = 1000
 	if n < unit {

@@ -1,7 +1,8 @@
-// Package observe shows what a run is doing: a line for each running step on a terminal, and plain
-// or JSON lines in a log.
+// Package observe shows the progress of a run: a line for each running step on a terminal, and
+// plain or JSON lines in a log.
 //
-// [New] returns the display, which a gate and a promoter report to. [UseColor] decides about colors.
+// [New] returns the display; a gate and a promoter report their progress to it. [UseColor] decides
+// whether output has colors.
 package observe
 
 import (
@@ -22,26 +23,26 @@ type Mode string
 
 // The modes. The zero Mode is Auto.
 const (
-	Auto  Mode = "auto"  // TTY on a terminal, else Plain
-	Plain Mode = "plain" // a line when a step ends, and one every ten seconds while it runs
-	TTY   Mode = "tty"   // a line that is redrawn for each running step
-	Quiet Mode = "quiet" // nothing
+	Auto  Mode = "auto"  // TTY if the output is a terminal, otherwise Plain
+	Plain Mode = "plain" // a line when a step ends, and one every ten seconds while the step runs
+	TTY   Mode = "tty"   // for each running step, a line that is redrawn
+	Quiet Mode = "quiet" // no output
 )
 
-// Modes are the values of a flag that selects the display.
+// Modes are the values of the flag --progress.
 var Modes = []string{string(Auto), string(Plain), string(TTY), string(Quiet)}
 
-// Options select the display.
+// Options configure the display. Now and Redact are required.
 type Options struct {
-	// Mode is the display. JSON lines are Plain. "" means Auto.
+	// Mode is the kind of display. "" means Auto. JSON lines need Plain.
 	Mode Mode
 	// Format is the format of lines: "text" or "json". "" means text.
 	Format string
-	// Terminal is set if the writer is a terminal that can redraw a line.
+	// Terminal is true if the writer is a terminal that can redraw a line.
 	Terminal bool
 	// Width returns the width of the terminal in columns. Nil and 0 mean 80.
 	Width func() int
-	// Color highlights the result of a step on a terminal.
+	// Color shows the result of a step in color on a terminal.
 	Color bool
 	// Now returns the current time. Required.
 	Now func() time.Time
@@ -54,7 +55,7 @@ const (
 	remind = 10 * time.Second       // the time between two lines about a running step in a log
 )
 
-// New returns the display that writes to w. The caller must call stop once to end it.
+// New returns a display that writes to w. The caller must call stop once to end the display.
 func New(w io.Writer, o Options) (p gate.Progress, stop func(), err error) {
 	mode := cmp.Or(o.Mode, Auto)
 	switch {
@@ -80,13 +81,13 @@ func New(w io.Writer, o Options) (p gate.Progress, stop func(), err error) {
 	return t, t.run(every), nil
 }
 
-// display shows steps. Its methods are not called concurrently.
+// display shows the progress of steps. Its methods are not called concurrently.
 type display interface {
-	// ended shows that a step ended, with an error or nil. The other steps still run.
+	// ended shows that a step ended, with an error or nil. others are the steps that still run.
 	ended(s *running, took time.Duration, err error, others []*running, now time.Time)
-	// tick shows the steps that run.
+	// tick updates the running steps.
 	tick(steps []*running, now time.Time)
-	// close removes what would be redrawn.
+	// close removes the lines that would be redrawn.
 	close()
 }
 
@@ -95,12 +96,13 @@ type running struct {
 	gate.Step
 	began time.Time
 	blobs map[string]transfer
-	shown time.Time // the last time that a log had a line about it
+	shown time.Time // the time of the last log line about this step
 }
 
 type transfer struct{ done, total int64 }
 
-// bytes returns how much was transferred, and the size of the blobs that have begun.
+// bytes returns how many bytes were transferred, and the total size of the blobs whose transfer has
+// begun.
 func (s *running) bytes() (done, total int64) {
 	for _, b := range s.blobs {
 		done, total = done+b.done, total+max(b.total, b.done)
@@ -108,18 +110,18 @@ func (s *running) bytes() (done, total int64) {
 	return done, total
 }
 
-// speed is the progress of a transfer.
+// speed is the progress of a transfer: bytes, rate and remaining time.
 type speed struct {
 	done, total int64
-	perSecond   int64         // 0 is unknown
-	left        time.Duration // 0 is unknown
+	perSecond   int64         // 0 means unknown
+	left        time.Duration // 0 means unknown
 }
 
-// leastTime is the time after which a rate means something.
+// leastTime is the minimum duration of a step before its transfer rate is calculated.
 const leastTime = 500 * time.Millisecond
 
-// speed returns the average since the step began. The size grows while blobs begin, so that the
-// time left is too low at first.
+// speed returns the average rate since the step began. The remaining time is too low at first,
+// because the total size grows with each blob that begins.
 func (s *running) speed(now time.Time) speed {
 	out := speed{}
 	out.done, out.total = s.bytes()
@@ -143,7 +145,7 @@ type tracker struct {
 	stopped bool
 }
 
-// run starts the updates and returns the function that ends them.
+// run starts the regular updates of the display. Calling stop ends them.
 func (t *tracker) run(every time.Duration) (stop func()) {
 	ticker, quit := time.NewTicker(every), make(chan struct{})
 	var ended sync.WaitGroup
@@ -170,7 +172,7 @@ func (t *tracker) run(every time.Duration) (stop func()) {
 	})
 }
 
-// Start adds a step. done removes it.
+// Start adds a step to the running steps. Calling done removes the step.
 func (t *tracker) Start(ctx context.Context, step gate.Step) (context.Context, func(error)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -193,8 +195,8 @@ func (t *tracker) add(step gate.Step) *running {
 	return s
 }
 
-// Bytes counts towards the current step of the image and stage. Bytes without a step are a step of
-// their own, which never ends: a download of a database.
+// Bytes adds the bytes to the current step of the image and stage. Bytes without a step, such as
+// the download of a database, become a step that never ends.
 func (t *tracker) Bytes(step gate.Step, blob string, done, total int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

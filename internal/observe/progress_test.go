@@ -21,7 +21,7 @@ import (
 	"github.com/imagegate/imagegate/internal/redact"
 )
 
-// clock is a clock that a test sets.
+// clock is a clock whose time a test sets.
 type clock struct {
 	mu sync.Mutex
 	t  time.Time
@@ -45,7 +45,7 @@ var (
 	arm64 = gate.Step{Image: "registry.example/app:1", Stage: gate.Catalog, Subject: "linux/arm64"}
 )
 
-// screen is what a terminal shows after the sequences that board writes.
+// screen returns the text that a terminal shows after the escape sequences in out.
 func screen(t *testing.T, out string) string {
 	t.Helper()
 	var rows []string
@@ -53,7 +53,7 @@ func screen(t *testing.T, out string) string {
 		switch {
 		case strings.HasSuffix(part, "A"):
 			n := int(part[2] - '0')
-			rows = rows[:len(rows)-n] // the sequence that follows clears them
+			rows = rows[:len(rows)-n] // the escape sequence that follows clears these lines
 		case strings.HasPrefix(part, "\x1b"), part == "\r":
 		default:
 			rows = append(rows, strings.TrimSuffix(part, "\n"))
@@ -62,7 +62,7 @@ func screen(t *testing.T, out string) string {
 	return strings.Join(rows, "\n")
 }
 
-// TestTerminalShowsEachRunningStep checks what the terminal shows while two steps run at once and
+// TestTerminalShowsEachRunningStep checks the text on the terminal while two steps run at once, and
 // after each has ended.
 func TestTerminalShowsEachRunningStep(t *testing.T) {
 	c := &clock{t: time.Unix(1e9, 0)}
@@ -97,7 +97,7 @@ func TestTerminalShowsEachRunningStep(t *testing.T) {
 	one(nil)
 }
 
-// TestLineNeverWraps checks that a line is shorter than the terminal.
+// TestLineNeverWraps checks that every line of the display fits the width of the terminal.
 func TestLineNeverWraps(t *testing.T) {
 	for _, width := range []int{0, 20, 40} {
 		b := &board{width: func() int { return width }}
@@ -111,15 +111,15 @@ func TestLineNeverWraps(t *testing.T) {
 	}
 }
 
-// TestLogHasALineForLongSteps checks the lines without a terminal: one when a step ends, and one
-// every ten seconds while it runs.
+// TestLogHasALineForLongSteps checks the log lines if the output is not a terminal: one when a step
+// ends, and one every ten seconds while the step runs.
 func TestLogHasALineForLongSteps(t *testing.T) {
 	c := &clock{t: time.Unix(1e9, 0)}
 	var out bytes.Buffer
 	l := &lines{log: func(msg string, args ...any) { out.WriteString(plain(msg, args) + "\n") }, redact: redact.URLs}
 	p := &tracker{to: l, now: c.now}
 	_, done := p.Start(t.Context(), pull)
-	l.tick(p.steps, c.now()) // it has just begun
+	l.tick(p.steps, c.now()) // the step has just begun, so it gets no line
 	p.Bytes(pull, "layer", 20_000_000, 50_000_000)
 	c.pass(10 * time.Second)
 	l.tick(p.steps, c.now())
@@ -143,11 +143,11 @@ func TestLogHasALineForLongSteps(t *testing.T) {
 	}
 }
 
-// TestModeSelectsTheDisplay checks the display for each mode, with and without a terminal.
+// TestModeSelectsTheDisplay checks which display each mode selects, with and without a terminal.
 func TestModeSelectsTheDisplay(t *testing.T) {
 	for name, c := range map[string]struct {
 		options Options
-		want    string // in the output
+		want    string // the expected text in the output
 		err     string
 	}{
 		"log":             {Options{}, "catalog linux/amd64: 0.0s\n", ""},
@@ -177,7 +177,7 @@ func TestModeSelectsTheDisplay(t *testing.T) {
 		_, done := p.Start(t.Context(), amd64)
 		done(nil)
 		stop()
-		stop() // it may be called again
+		stop() // stop may be called more than once
 		_, late := p.Start(t.Context(), amd64)
 		before := out.Len()
 		late(nil)
@@ -187,7 +187,7 @@ func TestModeSelectsTheDisplay(t *testing.T) {
 	}
 }
 
-// TestEventsOfManyImagesMayMix checks that goroutines can report at once.
+// TestEventsOfManyImagesMayMix checks that several goroutines can report progress at the same time.
 func TestEventsOfManyImagesMayMix(t *testing.T) {
 	var out bytes.Buffer
 	p, stop, err := New(&out, Options{Mode: TTY, Now: time.Now, Redact: redact.URLs})
@@ -214,8 +214,8 @@ func TestEventsOfManyImagesMayMix(t *testing.T) {
 // hostile contains sequences that terminals and CI systems interpret as commands.
 const hostile = "\x1b[31mA\n::error::B\r##vso[task.setvariable variable=C]D\u202e\u009b ##[add-mask]E\u2066\u0085::set-output"
 
-// TestNoLogLineIsACommand checks that no display passes on text that a terminal or a CI system would
-// act on.
+// TestNoLogLineIsACommand checks that no display writes text that a terminal or a CI system would
+// interpret as a command.
 func TestNoLogLineIsACommand(t *testing.T) {
 	bad := regexp.MustCompile("\x1b\\[31|[\u0080-\u009f\u202a-\u202e\u2066-\u2069]|(?m)^\\s*::|##")
 	for name, o := range map[string]Options{"json": {Format: "json"}, "text": {}, "tty": {Mode: TTY}} {
@@ -247,7 +247,7 @@ func TestNoLogLineIsACommand(t *testing.T) {
 	}
 }
 
-// TestUseColor checks the flag and the variables.
+// TestUseColor checks the flag --color and the environment variables for colors.
 func TestUseColor(t *testing.T) {
 	for name, c := range map[string]struct {
 		choice   string
@@ -274,7 +274,7 @@ func TestUseColor(t *testing.T) {
 	}
 }
 
-// TestFileIsNoTerminal checks that neither a file nor a buffer is taken for a terminal.
+// TestFileIsNoTerminal checks that IsTerminal is false for a file and for a buffer.
 func TestFileIsNoTerminal(t *testing.T) {
 	f, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {

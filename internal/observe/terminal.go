@@ -11,16 +11,17 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// board is the last lines of a terminal, one for each running step. A step that has ended leaves a
-// line above them.
+// board is a display on the last lines of a terminal, one line for each running step. A step that
+// has ended leaves a line above them.
 type board struct {
 	w     io.Writer
 	width func() int
 	color bool
-	drawn int // lines that would be redrawn
+	drawn int // the number of lines that the next update redraws
 }
 
-// ANSI sequences: https://www.ecma-international.org/publications-and-standards/standards/ecma-48/
+// ANSI escape sequences:
+// https://www.ecma-international.org/publications-and-standards/standards/ecma-48/
 const (
 	clearBelow = "\x1b[J"
 	cursorUp   = "\x1b[%dA"
@@ -29,7 +30,7 @@ const (
 	noColor    = "\x1b[0m"
 )
 
-// digests matches digests, which are shortened to leave space.
+// digests matches digests. They are shortened to save space.
 var digests = regexp.MustCompile(`(sha256:[0-9a-f]{12})[0-9a-f]{52}`)
 
 func (b *board) ended(s *running, took time.Duration, err error, others []*running, now time.Time) {
@@ -40,7 +41,7 @@ func (b *board) ended(s *running, took time.Duration, err error, others []*runni
 		text += "  " + Bytes(done)
 	}
 	text += fmt.Sprintf("  %.1fs", took.Seconds())
-	if err != nil { // the error itself is printed at the end
+	if err != nil { // show only that the step failed, because the error is printed at the end of the run
 		mark, color, text = "✗", red, label(s)
 	}
 	text = b.fit(text, 2)
@@ -54,8 +55,8 @@ func (b *board) tick(steps []*running, now time.Time) { b.draw(nil, steps, now) 
 
 func (b *board) close() { b.draw(nil, nil, time.Time{}) }
 
-// draw replaces the lines of the running steps, below lines that stay. It writes once, so that the
-// terminal does not flicker.
+// draw replaces the lines of the running steps. stay has lines that are added above them and
+// remain. draw writes once, so that the terminal does not flicker.
 func (b *board) draw(stay []string, steps []*running, now time.Time) {
 	if len(stay)+len(steps)+b.drawn == 0 {
 		return
@@ -72,7 +73,7 @@ func (b *board) draw(stay []string, steps []*running, now time.Time) {
 		out.WriteString(b.fit("  "+label(s)+"  "+status(s, now), 0) + "\n")
 	}
 	b.drawn = len(steps)
-	_, _ = io.WriteString(b.w, out.String()) // a display error must not stop the run
+	_, _ = io.WriteString(b.w, out.String()) // a failure of the display must not stop the run
 }
 
 // label returns the stage and the subject of a step.
@@ -99,8 +100,8 @@ func status(s *running, now time.Time) string {
 	return out
 }
 
-// fit cuts a line to the width of the terminal, less some columns. A longer line would wrap, and
-// the next update would leave a part of it.
+// fit cuts a line to the width of the terminal minus less columns. A longer line would wrap, and
+// the next update would leave a part of it on the screen.
 func (b *board) fit(line string, less int) string {
 	width := 0
 	if b.width != nil {

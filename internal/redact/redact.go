@@ -42,7 +42,7 @@ func URLs(text string) string {
 	}
 }
 
-// redactURL removes the secrets from a URL. a is the part after "://".
+// redactURL removes the secrets from a URL. a is the part of the URL after "://".
 func redactURL(a string) string {
 	end := strings.IndexAny(a, "/?#")
 	if end < 0 {
@@ -54,7 +54,7 @@ func redactURL(a string) string {
 	case strings.Contains(host, "@"):
 		a = hidden + a[strings.LastIndex(host, "@"):]
 	case strings.Trim(port, "0123456789") != "" && strings.Contains(a, "@"):
-		a = hidden + a[strings.LastIndex(a, "@"):] // the password contains a slash
+		a = hidden + a[strings.LastIndex(a, "@"):] // the password contains a slash, so the host begins after the last "@"
 	}
 	if address, query, ok := strings.Cut(a, "?"); ok && query != "" {
 		a = address + "?" + hidden
@@ -62,29 +62,29 @@ func redactURL(a string) string {
 	return a
 }
 
-// secretForms match text that can only be a secret.
+// secretForms match text that only occurs in secrets.
 var secretForms = []*regexp.Regexp{
 	regexp.MustCompile(`-----BEGIN |PRIVATE KEY|AGE-SECRET-KEY-|LS0tLS1CRUdJTi`), // LS0t... is "-----BEGIN" in base64
 	regexp.MustCompile(`GSM49|hkiG9w0B|AwBQYDK2Vw|IBAAKC[A-Z]`),                  // object identifiers of keys, as base64 of DER
-	regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.eyJ`),                            // a JSON Web Token
+	regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.eyJ`),                            // matches a JSON Web Token
 	regexp.MustCompile(`\b(gh[pousr]_|github_pat_|glpat-|xox[abp]-|hvs\.|AKIA)[A-Za-z0-9_-]{12,}`),
 }
 
-// encoded matches text that may be base64: a long part of a value, or the whole value.
+// encoded matches text that may be base64: a long part of a value, or a whole value.
 var encoded = regexp.MustCompile(`[A-Za-z0-9+_-]{36,}|^[A-Za-z0-9+][A-Za-z0-9+/]{39,}={0,2}$`)
 
-// MaxName is the maximum length in bytes of a name. Paths are never longer, so a longer value is a
-// document.
+// MaxName is the maximum length of a name, in bytes. Paths are never longer, so a longer value must
+// be a document.
 const MaxName = 4096
 
-// IsSecret reports whether a text looks like a key, a token or a document instead of a name.
+// IsSecret reports whether a value looks like a key, a token or a document instead of a name.
 func IsSecret(v string) bool {
 	for _, form := range secretForms {
 		if form.MatchString(v) {
 			return true
 		}
 	}
-	_, named, _ := strings.Cut(v, "=") // for values such as json=FILE
+	_, named, _ := strings.Cut(v, "=") // checks the part after "=" in values such as json=FILE
 	if strings.ContainsAny(v, "\r\n") || len(v) > MaxName ||
 		strings.HasPrefix(strings.TrimLeft(v, "- "), "{") || strings.HasPrefix(strings.TrimLeft(named, " "), "{") {
 		return true
@@ -98,8 +98,8 @@ func IsSecret(v string) bool {
 }
 
 // isRandom reports whether a text looks like base64, and not like words or a hexadecimal digest. It
-// counts how often the kind of character changes: three times in five characters in base64, less
-// than twice in CamelCase words with numbers.
+// counts how often the kind of character (upper case, lower case, digit) changes: about three times
+// in five characters of base64, and less than twice in CamelCase words with numbers.
 func isRandom(s string) bool {
 	changes, kinds := 0, map[int]int{}
 	last := -1

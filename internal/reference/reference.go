@@ -1,7 +1,7 @@
 // Package reference parses the image references that a user types, and explains typical mistakes: a
 // web address, the path of a file, a destination without a tag.
 //
-// A value of type *[Error] has a hint where the error alone does not say what to type.
+// If the error alone does not say what to type, an [*Error] has a hint.
 package reference
 
 import (
@@ -25,7 +25,7 @@ type Error struct {
 	hint string
 }
 
-// Hint says what else to type. It is empty if the error says everything.
+// Hint says what to type instead. It is empty if the error already says it.
 func (e *Error) Hint() string { return e.hint }
 
 // Error describes the mistake.
@@ -36,7 +36,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 func errorf(format string, args ...any) error { return &Error{Err: fmt.Errorf(format, args...)} }
 
-// Source parses the image to check. See [gate.ParseSource] for the syntax.
+// Source parses the reference of the image to check. See [gate.ParseSource] for the syntax.
 func Source(s string) (gate.Source, error) {
 	if err := checkScheme(s); err != nil {
 		return gate.Source{}, err
@@ -93,7 +93,7 @@ func parseTag(s string) (name.Tag, error) {
 	return tag, nil
 }
 
-// withoutTag removes the tag of a reference.
+// withoutTag removes the tag from a reference.
 func withoutTag(s string) string {
 	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, '/') {
 		return s[:i]
@@ -113,8 +113,8 @@ func Approved(s string) (name.Reference, error) {
 	return ref, nil
 }
 
-// Repository parses the name of a repository in an approved registry, and returns it in the
-// spelling that is signed.
+// Repository parses the name of a repository in an approved registry. The result has the spelling
+// that signatures contain.
 func Repository(s string) (name.Repository, error) {
 	if err := checkScheme(s); err != nil {
 		return name.Repository{}, err
@@ -126,7 +126,7 @@ func Repository(s string) (name.Repository, error) {
 	return repo, nil
 }
 
-// parse parses a reference with or without "docker://".
+// parse parses a reference, with or without "docker://", using the function parse.
 func parse[T any](s string, parse func(string, ...name.Option) (T, error)) (T, error) {
 	normal, err := names.Normalize(strings.TrimPrefix(s, string(gate.Registry)+"://"))
 	if err != nil {
@@ -136,8 +136,8 @@ func parse[T any](s string, parse func(string, ...name.Option) (T, error)) (T, e
 	return parse(normal, name.StrictValidation)
 }
 
-// checkScheme refuses the address of a web page. The scheme cannot choose plain HTTP, because the
-// same reference would then mean two things.
+// checkScheme returns an error for a URL. The scheme "http://" does not select plain HTTP, because
+// the same reference would then have two meanings.
 func checkScheme(s string) error {
 	for _, scheme := range []string{"http://", "https://"} {
 		rest, ok := strings.CutPrefix(s, scheme)
@@ -153,11 +153,12 @@ func checkScheme(s string) error {
 	return nil
 }
 
-// archiveName matches the names of files with images.
+// archiveName matches the names of files that usually contain images.
 var archiveName = regexp.MustCompile(`\.(tar|tgz|tar\.(gz|zst|xz|bz2))$`)
 
-// checkFile refuses the path of a file or folder without a transport. A plain name, such as
-// "nginx", is always a reference, unless it is an archive or an OCI layout in the current folder.
+// checkFile returns an error for the path of a file or folder without a transport. A plain name,
+// such as "nginx", is always a reference, unless it is an archive or an OCI layout in the current
+// folder.
 func checkFile(s string) error {
 	isPath := strings.HasPrefix(s, ".") || strings.HasPrefix(s, "/") || strings.HasPrefix(s, "~")
 	info, err := os.Stat(s)
@@ -170,15 +171,15 @@ func checkFile(s string) error {
 	case err == nil && (isPath || archiveName.MatchString(s)):
 		return errorf("%q is a file: use docker-archive:%s for the output of \"docker save\", or oci-archive:%s", s, s, s)
 	case isPath:
-		return errorf("%q is a path, and no file has this name: an image in a file is docker-archive:FILE or oci-archive:FILE", s)
+		return errorf("%q is a path, but the file does not exist: for an image in a file, use docker-archive:FILE or oci-archive:FILE", s)
 	}
 	return nil
 }
 
-// checkRepository refuses a registry without a repository. As a reference, "registry.example:5000"
-// is the image registry.example on Docker Hub with the tag 5000.
+// checkRepository returns an error for a registry without a repository. As a reference,
+// "registry.example:5000" would mean the image registry.example on Docker Hub with the tag 5000.
 func checkRepository(s string) error {
-	host, port, _ := net.SplitHostPort(s) // a string without a port is a name
+	host, port, _ := net.SplitHostPort(s) // a string without a port is an image name
 	if port == "" || strings.ContainsAny(s, "/@") || strings.Trim(port, "0123456789") != "" {
 		return nil
 	}

@@ -15,7 +15,8 @@ func hintOf(err error) string {
 	return ""
 }
 
-// TestMistakesAreExplained checks that the error for each typical mistake says what to type.
+// TestMistakesAreExplained checks that the error for each typical mistake says what to type
+// instead.
 func TestMistakesAreExplained(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, file := range []string{"app.tar", "nginx.json", "layout/oci-layout", "plain/x"} {
@@ -43,8 +44,8 @@ func TestMistakesAreExplained(t *testing.T) {
 		{source, "./app.tar", "use docker-archive:./app.tar", ""},
 		{source, "app.tar", "use docker-archive:app.tar", ""},
 		{source, "./nginx.json", "is a file", ""},
-		{source, "./none.tar", "no file has this name", ""},
-		{source, "~/app.tar", "no file has this name", ""},
+		{source, "./none.tar", "but the file does not exist", ""},
+		{source, "~/app.tar", "but the file does not exist", ""},
 		{source, "layout", "use oci:layout", ""},
 		{source, "./plain", "use oci:./plain", ""},
 		{source, "r.example:5000", "use r.example:5000/REPOSITORY:TAG", ""},

@@ -12,10 +12,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// IsAbsent reports whether reading a tag failed because the tag does not exist.
+// IsAbsent reports whether reading a tag failed because the tag does not exist. err is the error of
+// the failed request.
 //
-// Some registries respond with 401 or 403 if a tag or repository does not exist: Artifactory, GHCR,
-// Harbor. IsAbsent then reads the list of tags: the tag is absent if the complete list does not
+// Some registries (Artifactory, GHCR, Harbor) respond with 401 or 403 if a tag or repository does
+// not exist. IsAbsent then reads the list of tags: the tag is absent if the complete list does not
 // contain it, or if the repository does not exist. If the list is unreadable, too, the error names
 // both requests.
 //
@@ -41,7 +42,7 @@ func IsAbsent(ctx context.Context, tag name.Tag, err error, opts ...remote.Optio
 }
 
 // IsBeforeFirstPush reports whether a request was refused because the repository does not exist
-// yet. That is so if err is a 401 or 403, and the request for the list of tags returns 404.
+// yet. This is the case if err is a 401 or 403, and the request for the list of tags returns 404.
 func IsBeforeFirstPush(ctx context.Context, repo name.Repository, err error, opts ...remote.Option) bool {
 	if s := status(err); s != http.StatusUnauthorized && s != http.StatusForbidden {
 		return false
@@ -77,7 +78,7 @@ func listTags(ctx context.Context, repo name.Repository, opts []remote.Option) (
 	return nil, fmt.Errorf("the list of tags has more than %d pages", maxTagPages)
 }
 
-// status returns the HTTP status of an error by the registry client, or 0 for any other error.
+// status returns the HTTP status in an error of the registry client, or 0 for any other error.
 func status(err error) int {
 	var e *transport.Error
 	if errors.As(err, &e) {

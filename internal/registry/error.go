@@ -13,7 +13,7 @@ import (
 // Side is one of the two registries of a promotion.
 type Side string
 
-// These are the two sides.
+// The two sides of a promotion.
 const (
 	Staging  Side = "staging"
 	Approved Side = "approved"
@@ -23,7 +23,7 @@ const (
 // may help.
 type Error struct {
 	Side  Side
-	Doing string // the operation, such as "resolving registry.example/app:1"
+	Doing string // what was attempted, such as "resolving registry.example/app:1"
 	Err   error
 }
 

@@ -26,8 +26,9 @@ const SOCITypes = "application/vnd.amazon.soci."
 // sociAnnotations is the prefix of SOCI annotations.
 const sociAnnotations = "com.amazon.soci."
 
-// Index has the children of an index, sorted by their role. Each list is in the order of the index.
-// The index claims the role of a child; the content of the child may differ.
+// Index has the children of an index, grouped by role: image, attestation, SOCI index, other. Each
+// list is in the order of the index. The role is what the index claims. The content of a child may
+// differ.
 type Index struct {
 	// Platforms are the images, one for each platform.
 	Platforms []v1.Descriptor
@@ -61,7 +62,7 @@ func ParseIndex(raw []byte) (Index, error) {
 	return out, nil
 }
 
-// Children returns every child: platforms, attestations, SOCI indexes, others.
+// Children returns all children: platforms, attestations, SOCI indexes, others.
 func (i Index) Children() iter.Seq[v1.Descriptor] {
 	return func(yield func(v1.Descriptor) bool) {
 		for _, list := range [][]v1.Descriptor{i.Platforms, i.Attestations, i.SOCI, i.Other} {

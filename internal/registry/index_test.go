@@ -49,7 +49,7 @@ func TestEveryChildHasOneRole(t *testing.T) {
 	}
 }
 
-// digestsOf returns the first digit of each digest.
+// digestsOf returns the first hexadecimal digit of each digest.
 func digestsOf(list []v1.Descriptor) (out []string) {
 	for _, d := range list {
 		out = append(out, d.Digest.Hex[:1])

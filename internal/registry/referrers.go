@@ -18,8 +18,8 @@ const (
 	maxPages     = 100
 	maxReferrers = 10_000
 	maxListBytes = 16 << 20
-	// maxReadings limits how often a list with several pages is read. Such a list can change
-	// between two requests, so it is read again until two readings agree.
+	// maxReadings is the maximum number of times that a list with several pages is read. Such a
+	// list can change between two requests, so it is read again until two readings agree.
 	maxReadings = 4
 )
 
@@ -32,11 +32,11 @@ func (c *corrected) referrers(req *http.Request, first *http.Response) (*http.Re
 		first.StatusCode, first.Status = http.StatusNotFound, "404 Not Found"
 		return first, nil
 	default:
-		if first.StatusCode/100 == 3 { // go-containerregistry would follow the redirect and read only one page
+		if first.StatusCode/100 == 3 { // refuse a redirect, because go-containerregistry would follow it and read only one page
 			first.Body.Close()
 			return nil, fmt.Errorf("%s %s: the registry responded with %s: redirects of a referrers list are not followed", req.Method, req.URL.Redacted(), first.Status)
 		}
-		return first, nil // go-containerregistry reports the error
+		return first, nil // go-containerregistry returns an error for this response
 	}
 	list, pages, err := c.wholeList(req, first)
 	for reading := 1; err == nil && pages > 1; reading++ {
@@ -74,7 +74,7 @@ type indexOf struct {
 	Manifests     []json.RawMessage `json:"manifests"`
 }
 
-// wholeList reads a page and all following pages.
+// wholeList reads a page of a referrers list and all following pages.
 func (c *corrected) wholeList(req *http.Request, resp *http.Response) (list []json.RawMessage, pages int, err error) {
 	seen, size := map[string]bool{req.URL.String(): true}, 0
 	at := req.URL
@@ -105,7 +105,7 @@ func (c *corrected) wholeList(req *http.Request, resp *http.Response) (list []js
 	}
 }
 
-// page requests another page, with the credentials of the first request.
+// page requests another page of a referrers list, with the credentials of the first request.
 func (c *corrected) page(req *http.Request, u *url.URL) (*http.Response, error) {
 	more := req.Clone(req.Context())
 	more.URL = u
@@ -139,8 +139,8 @@ func readPage(resp *http.Response) ([]json.RawMessage, int, error) {
 	return *index.Manifests, len(body), nil
 }
 
-// nextPage returns the URL of the next page, or nil if there is none. A link to another endpoint is
-// an error, because the request would send the credentials to that endpoint.
+// nextPage returns the URL of the next page of a referrers list, or nil if there is none. A link to
+// another endpoint is an error, because the request would send the credentials to that endpoint.
 func nextPage(at *url.URL, headers []string) (*url.URL, error) {
 	for _, header := range headers {
 		for header != "" {
@@ -207,7 +207,7 @@ func isNext(params string) bool {
 	return false
 }
 
-// sameDigests reports whether two readings of a list have the same set of digests.
+// sameDigests reports whether two readings of a referrers list have the same set of digests.
 func sameDigests(a, b []json.RawMessage) bool {
 	digests := func(list []json.RawMessage) map[string]bool {
 		out := map[string]bool{}

@@ -41,7 +41,8 @@ func page(w http.ResponseWriter, entries ...string) {
 	fmt.Fprintf(w, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[%s]}`, strings.Join(entries, ","))
 }
 
-// listed returns the number of referrers that go-containerregistry returns with our transport.
+// listed returns the number of referrers that go-containerregistry returns with imagegate's
+// transport.
 func listed(t *testing.T, repo name.Repository) (int, error) {
 	t.Helper()
 	opts := append(Options{}.Remote(), remote.WithContext(t.Context()), remote.WithReferrersTagFallback(false))
@@ -56,7 +57,8 @@ func listed(t *testing.T, repo name.Repository) (int, error) {
 	return len(m.Manifests), nil
 }
 
-// TestNoPageIsLeftOut checks that all pages are read, with several spellings of the Link header.
+// TestNoPageIsLeftOut checks that all pages of a referrers list are read, with several spellings of
+// the Link header.
 func TestNoPageIsLeftOut(t *testing.T) {
 	for _, link := range []string{
 		`<%s>; rel="next"`, `<%s>;rel=next`, `<%s>; title="a, b; rel=x"; rel="last next"`, `<https://elsewhere.example/>; rel="help", <%s>; rel="NEXT"`,
@@ -75,8 +77,8 @@ func TestNoPageIsLeftOut(t *testing.T) {
 	}
 }
 
-// TestIncompleteListIsAnError checks that a referrers list is an error if a page fails, is invalid
-// or is endless.
+// TestIncompleteListIsAnError checks that reading a referrers list fails if a page fails, is
+// invalid or is endless.
 func TestIncompleteListIsAnError(t *testing.T) {
 	for what, handle := range map[string]http.HandlerFunc{
 		"a page fails": func(w http.ResponseWriter, r *http.Request) {
@@ -144,8 +146,9 @@ func TestIncompleteListIsAnError(t *testing.T) {
 	}
 }
 
-// TestListThatChangesIsReadAgain deletes an entry of the first page while the list is read. This
-// moves an entry of the second page to the first one, which was already read.
+// TestListThatChangesIsReadAgain checks that a referrers list is read again if it changes during
+// the read. The test deletes an entry of the first page. This moves an entry of the second page to
+// the first one, which was already read.
 func TestListThatChangesIsReadAgain(t *testing.T) {
 	var requests atomic.Int64
 	repo := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -168,8 +171,8 @@ func TestListThatChangesIsReadAgain(t *testing.T) {
 	}
 }
 
-// TestRegistryWithoutAListIsRecognised checks that each status that registries without the
-// referrers API send is recognized.
+// TestRegistryWithoutAListIsRecognised checks every status that registries without the referrers
+// API send for a referrers list: each means that the list does not exist.
 func TestRegistryWithoutAListIsRecognised(t *testing.T) {
 	for _, status := range []int{400, 404, 405, 406, 501} {
 		repo := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
@@ -186,7 +189,7 @@ func TestParametersOfAMediaTypeChangeNothing(t *testing.T) {
 	for _, c := range []struct{ served, stated, want string }{
 		{index + "; charset=utf-8", "", index},
 		{"Application/VND.oci.image.index.v1+JSON;q=1", "", index},
-		{manifest, index, manifest}, // the caller compares the two types
+		{manifest, index, manifest}, // the transport leaves this conflict unchanged, because the caller compares the two types
 		{"application/json", manifest, manifest},
 		{"application/octet-stream", index, index},
 		{"text/plain; charset=utf-8", manifest, manifest},

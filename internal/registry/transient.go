@@ -81,7 +81,7 @@ func StatusOf(err error) (int, bool) {
 	return 0, false
 }
 
-// chain returns an error and all its causes.
+// chain returns an error and all errors that it wraps.
 func chain(err error) []error {
 	if err == nil {
 		return nil

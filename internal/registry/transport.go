@@ -66,7 +66,8 @@ func manifest(req *http.Request, resp *http.Response) (*http.Response, error) {
 		if err := json.Unmarshal(body, &stated); err != nil {
 			return nil, fmt.Errorf("%s %s: the registry responded with status 200 and a body that is not a manifest: %w", req.Method, req.URL.Redacted(), err)
 		}
-		// The media type in the manifest is covered by its digest; the header is not.
+		// Prefer the media type in the manifest, because the digest covers it. The digest does not
+		// cover the header.
 		if isManifest(stated.MediaType) {
 			kind = stated.MediaType
 		}

@@ -36,7 +36,7 @@ type watchdog struct {
 	idleTimeout time.Duration
 }
 
-// deadline returns the end of the idle timeout, according to the system clock.
+// deadline returns the time when the connection times out, by the system clock.
 func (c *watchdog) deadline() time.Time {
 	return time.Now().Add(c.idleTimeout) //nolint:forbidigo // sockets use the clock of the system
 }

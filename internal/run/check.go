@@ -12,7 +12,7 @@ import (
 	"github.com/imagegate/imagegate/promote"
 )
 
-// Check is the job that checks images without promoting them.
+// Check is a job that checks images without promoting them.
 type Check struct {
 	Evidence
 	Gate Checker
@@ -30,7 +30,7 @@ type Check struct {
 // warnings.
 type Baseline struct {
 	Ref name.Reference
-	// Trust lists the signers that the image must have.
+	// Trust lists the signers that the approved image must have.
 	Trust    promote.Trust
 	Verifier *promote.Verifier
 }

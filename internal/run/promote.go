@@ -16,11 +16,11 @@ import (
 	"github.com/imagegate/imagegate/promote"
 )
 
-// Promote is the job that checks images and, on a pass, promotes them.
+// Promote is a job that checks images and promotes those that pass.
 type Promote struct {
 	Evidence
 	Gate Checker
-	// Approved finds earlier promotions.
+	// Approved is used to find earlier promotions of an image.
 	Approved *promote.Verifier
 	// Promoter waits for the signer, which may still be loading, and returns the promoter.
 	Promoter func(context.Context) (*promote.Promoter, error)
@@ -32,8 +32,8 @@ type Promote struct {
 	// Repeated is called if an earlier run already promoted the image. Run returns an error of
 	// Repeated as an [UnwrittenError]. Default: nothing is called.
 	Repeated func(context.Context, *promote.Promoter, []*promote.Record) error
-	// Changed is called when the report names a written tag for the first time. The caller can then
-	// save the report, in case the process crashes. Default: nothing is called.
+	// Changed is called when a written tag is added to the report. The caller can then save the
+	// report, in case the process crashes. Default: nothing is called.
 	Changed func()
 	// Cataloged is called with the SBOMs of the image, before the report has the decision. Its error
 	// ends the job, before anything is written to the approved registry. Default: nothing is done.
@@ -63,7 +63,8 @@ func (j *Promote) Run(ctx context.Context, src gate.Source, tags []name.Tag, r *
 	if err := cataloged(j.Cataloged, result); err != nil {
 		return false, err
 	}
-	// Report a key that cannot be opened before a denial.
+	// Wait for the key before reporting a denial, so that a key that cannot be opened is always an
+	// error.
 	to, err := j.Promoter(ctx)
 	if err != nil {
 		return false, err
@@ -74,7 +75,7 @@ func (j *Promote) Run(ctx context.Context, src gate.Source, tags []name.Tag, r *
 		return false, nil
 	}
 	records, err := to.WithCopyPlan(j.copyPlan(src.Repository(), ext.attached)).Promote(ctx, leave, tags...)
-	written(r, records) // after an error, records has the tags that were written before
+	written(r, records) // after an error, records has only the tags that were written before the error
 	j.changed()
 	return err == nil, err
 }
@@ -82,7 +83,7 @@ func (j *Promote) Run(ctx context.Context, src gate.Source, tags []name.Tag, r *
 // earlier reads the external evidence about the image. If an earlier run promoted the image on the
 // same basis, done is true and the report describes that promotion.
 func (j *Promote) earlier(ctx context.Context, src gate.Source, digest v1.Hash, tags []name.Tag, r *report.Report) (ext external, done bool, err error) {
-	if digest.Hex == "" { // the digest of an archive is not known yet
+	if digest.Hex == "" { // the digest of an image in an archive is not known yet
 		return external{ExternalEvidence: gate.ExternalEvidence{VEX: j.VEX}}, false, nil
 	}
 	there, err := j.Approved.CheckTags(ctx, digest, tags...)
@@ -96,7 +97,7 @@ func (j *Promote) earlier(ctx context.Context, src gate.Source, digest v1.Hash, 
 	if err != nil {
 		return ext, false, err
 	}
-	ext.approved = j.Approved.Prefetch(ctx, digest, tags...) // runs while the key is opened
+	ext.approved = j.Approved.Prefetch(ctx, digest, tags...) // reads in the background while the key is opened
 	to, err := j.Promoter(ctx)
 	if err != nil {
 		return ext, false, err
@@ -169,14 +170,14 @@ func approval(r *report.Report, result *gate.Result, asked *policy.Override) *ga
 	return a
 }
 
-// unused adds a warning if an override was given but not needed.
+// unused adds a warning to the report if an override was given but not needed.
 func unused(r *report.Report, asked *policy.Override) {
 	if asked != nil {
 		caution(r, "the override is not used: the image passed")
 	}
 }
 
-// overridden records the override that let a denied image through.
+// overridden adds the override that let a denied image through to the report.
 func overridden(r *report.Report, g *policy.GrantedOverride) {
 	if g == nil || r.Override != nil {
 		return

@@ -40,12 +40,12 @@ func checked(r *report.Report, result *gate.Result) {
 	r.Transfer = report.Transfer{BytesRead: result.Fetched.Bytes, Fetches: result.Fetched.Fetches, CacheHits: result.CacheHits}
 	r.MovedTo = result.Moved
 	for _, digest := range result.Image.Unlisted {
-		caution(r, "the image refers to the SOCI index %s, which is not evaluated and not copied: nodes will load the whole image", digest)
+		caution(r, "the image refers to the SOCI index %s, which is not evaluated and not copied: nodes with lazy pulling will pull the whole image", digest)
 	}
 	r.Remedies = report.Remedies(*r)
 }
 
-// written adds the destinations of a promotion to the report: those that were written and those
+// written adds the destinations of a promotion to the report: those that this run wrote and those
 // that were already complete.
 func written(r *report.Report, records []*promote.Record) {
 	for _, record := range records {

@@ -2,11 +2,11 @@
 //
 // A job is a [Check], [Promote] or [Verify]. Its Run method handles one image and fills in one
 // report. A job keeps no state about an image, so it can run for several images, one after another
-// or at once. The caller makes the parts of a job: the gate with its policies and database, the
-// access to registries, the signer, the clock. So the command line and a server could use the same
-// jobs.
+// or concurrently. The caller makes the parts of a job: the gate with its policies and database,
+// the access to registries, the signer, the clock. So the command line and a server could use the
+// same jobs.
 //
-// The package reads no flags and no environment, and prints nothing.
+// The package reads neither flags nor the environment, and prints nothing.
 package run
 
 import (
@@ -34,19 +34,19 @@ type Checker interface {
 	Check(ctx context.Context, src gate.Source, external gate.ExternalEvidence) (*gate.Result, error)
 }
 
-// Staging reads the attachments of an image, for policies that use attachments. [StagingRegistry]
-// implements it.
+// Staging reads the attachments of an image, for policies that evaluate attachments.
+// [StagingRegistry] implements it.
 type Staging interface {
 	// Attached returns the attachments of an image and its platforms. For each, it verifies whether
 	// one of the signers signed it.
 	Attached(ctx context.Context, image name.Digest, signers []policy.SignerRule) (*attestations.Attached, error)
 }
 
-// StagingRegistry reads the attachments from the registry of the image.
+// StagingRegistry reads the attachments of an image from the image's own registry.
 type StagingRegistry struct {
 	// Remote are the options for requests to the registry.
 	Remote []remote.Option
-	// Trust returns the Trust in the signers of the policies. It is called only if a policy uses
+	// Trust returns a Trust in the signers of the policies. It is called only if a policy evaluates
 	// attachments, because it may download a trusted root.
 	Trust func(ctx context.Context, signers []policy.SignerRule) (trust.Trust, error)
 }
@@ -64,22 +64,21 @@ func (s StagingRegistry) Attached(ctx context.Context, image name.Digest, signer
 	return found, nil
 }
 
-// Evidence defines the sources of the external evidence about an image.
+// Evidence configures the sources of the external evidence about an image.
 type Evidence struct {
 	// Policies decide which external evidence is read. They must be the policies of the gate.
 	Policies policy.Set
 	// VEX has the unsigned VEX statements from files that the user gave. Default: none.
 	VEX []evidence.VEXStatement
-	// Staging reads the attachments of the image. It is required if a policy uses attachments.
+	// Staging reads the attachments of the image. It is required if a policy evaluates attachments.
 	Staging Staging
 }
 
-// external is the external evidence about one image, together with the attachments that it comes
-// from.
+// external is the external evidence about one image, together with the attachments that contain it.
 type external struct {
 	gate.ExternalEvidence
-	attached *attestations.Attached // nil if no policy uses attachments
-	approved *promote.Prefetched    // attestations of the approved image; nil if there is none
+	attached *attestations.Attached // nil if no policy evaluates attachments
+	approved *promote.Prefetched    // attachments of the approved image; nil if there is none
 }
 
 // collect reads the external evidence about a resolved image, except the baseline.
@@ -113,7 +112,7 @@ type UnwrittenError struct {
 	Err      error
 }
 
-// Error states the result for the image, and the cause.
+// Error states whether the image passed or was promoted, and the cause.
 func (e *UnwrittenError) Error() string {
 	done := "passed"
 	if e.Promoted {
@@ -134,7 +133,7 @@ func JoinCleanup(err, cleanup error) error {
 	return errors.Join(err, fmt.Errorf("cleaning up: %w", cleanup))
 }
 
-// cataloged calls a function with the SBOMs of an image, unless it is nil.
+// cataloged calls a function with the SBOMs of an image, unless the function is nil.
 func cataloged(call func(*gate.Result) error, result *gate.Result) error {
 	if call == nil {
 		return nil

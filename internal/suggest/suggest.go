@@ -1,9 +1,9 @@
-// Package suggest finds the correct name for a misspelled one: see [Nearest].
+// Package suggest finds the correct name for a misspelled name: see [Nearest].
 package suggest
 
 import "strings"
 
-// Nearest returns the name that word most likely misspells, or "" if none is similar. It ignores
+// Nearest returns the name that word most likely misspells, or "" if no name is similar. It ignores
 // case. It accepts up to two wrong characters, if these are less than half of the name.
 func Nearest(word string, names []string) string {
 	const longest, farthest = 64, 2
@@ -13,7 +13,7 @@ func Nearest(word string, names []string) string {
 	best, distance := "", farthest+1
 	for _, name := range names {
 		d := editDistance(strings.ToLower(word), strings.ToLower(name))
-		// If half of a short word differs, it is another word and not a misspelling.
+		// If half of a short word differs, the word is another word and not a misspelling.
 		if d < distance && 2*d < len(name) {
 			best, distance = name, d
 		}

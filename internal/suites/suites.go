@@ -73,7 +73,7 @@ func Text(w io.Writer, suites []Suite) error {
 func JUnit(w io.Writer, suites []Suite) error {
 	var out junit.Testsuites
 	for i, s := range suites {
-		suite := junit.Testsuite{ID: i, Name: layout.Sanitize(s.File), Time: "0"} // no time is measured
+		suite := junit.Testsuite{ID: i, Name: layout.Sanitize(s.File), Time: "0"} // JUnit requires a time, but imagegate measures none
 		for _, c := range s.Cases {
 			test := junit.Testcase{Name: layout.Sanitize(c.Name), Classname: layout.Sanitize(s.File)}
 			if len(c.Differences) > 0 {

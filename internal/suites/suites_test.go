@@ -15,7 +15,7 @@ import (
 
 func example() []Suite {
 	return []Suite{
-		{File: "a.yaml", Cases: []Case{{Name: "holds"}, {Name: "does not", Position: policy.Position{File: "a.yaml", Line: 9, Column: 5}, Differences: []string{"want it to pass, and it is denied", "violation: x"}}}},
+		{File: "a.yaml", Cases: []Case{{Name: "holds"}, {Name: "does not", Position: policy.Position{File: "a.yaml", Line: 9, Column: 5}, Differences: []string{"the image should pass, but is denied", "violation: x"}}}},
 		{File: "b.yaml", Cases: []Case{{Name: "holds too"}}},
 	}
 }
@@ -25,7 +25,7 @@ func TestText(t *testing.T) {
 	if err := Text(&out, example()); err != nil {
 		t.Fatal(err)
 	}
-	want := "a.yaml\n  ok    holds\n  FAIL  does not (a.yaml:9)\n        want it to pass, and it is denied\n        violation: x\n" +
+	want := "a.yaml\n  ok    holds\n  FAIL  does not (a.yaml:9)\n        the image should pass, but is denied\n        violation: x\n" +
 		"b.yaml\n  ok    holds too\n3 cases, 1 failed\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Error(diff)

@@ -10,18 +10,19 @@ import (
 	"sync"
 )
 
-// Child is a child's connection to its parent. Nil means a process without a parent; all methods
-// may be called on nil.
+// Child is a child's connection to its parent. A nil Child means a process without a parent; all
+// methods may be called on nil.
 type Child struct {
 	// Err is the parent's standard error, which may be a terminal.
 	Err      *os.File
 	control  *os.File
 	mu       sync.Mutex
 	messages *os.File
-	state    []byte // the last state that was sent
+	state    []byte // the last state that was sent to the parent
 }
 
-// Attach connects a child to its parent. handles is the value of [Variable].
+// Attach connects a child to its parent. handles is the value of the environment variable
+// [Variable].
 func Attach(handles string) (*Child, error) {
 	files, err := inherited(handles)
 	if err != nil {

@@ -4,5 +4,6 @@ package supervise
 
 import "syscall"
 
-// ForbidDumps disables core dumps of this process and its children, because a dump may hold a key.
+// ForbidDumps disables core dumps of this process and its children, because a dump may contain a
+// key.
 func ForbidDumps() { _ = syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}) }

@@ -16,13 +16,13 @@ func inherit(cmd *exec.Cmd, files ...*os.File) (string, error) {
 	cmd.ExtraFiles = files
 	var handles []string
 	for i := range files {
-		handles = append(handles, strconv.Itoa(3+i)) // after the standard streams
+		handles = append(handles, strconv.Itoa(3+i)) // the handles after the three standard streams
 	}
 	return strings.Join(handles, ","), nil
 }
 
 // inherited opens the files that the parent passed on. Programs that this process starts do not
-// inherit them.
+// inherit the files.
 func inherited(handles string) ([]*os.File, error) {
 	if handles != "3,4,5" {
 		return nil, fmt.Errorf("invalid file handles %q", handles)

@@ -25,7 +25,7 @@ func inherit(cmd *exec.Cmd, files ...*os.File) (string, error) {
 }
 
 // inherited opens the files that the parent passed on. Programs that this process starts do not
-// inherit them.
+// inherit the files.
 func inherited(handles string) ([]*os.File, error) {
 	parts := strings.Split(handles, ",")
 	if len(parts) != 3 {

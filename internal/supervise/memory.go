@@ -6,9 +6,10 @@ import (
 	"runtime/metrics"
 )
 
-// Memory may grow to roomyBytes, or to roomyPercent above the live heap if that is more, before a
-// garbage collection. Cataloging allocates much short-lived and much long-lived data. Go's default
-// of 100 percent would collect often while the heap is small, and use much more memory at the peak.
+// Before a garbage collection, the heap may grow to roomyBytes, or to roomyPercent above the live
+// heap if that is more. Cataloging allocates much short-lived and much long-lived data. Go's
+// default of 100 percent would collect often while the heap is small, and use much more memory at
+// the peak.
 const (
 	roomyBytes   = 480 << 20
 	roomyPercent = 60
@@ -22,7 +23,7 @@ func TuneMemory(getenv func(string) string) {
 	}
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(roomyBytes)
-	// If the live heap grows above the limit, the garbage collector would run all the time. So the
+	// If the live heap grew above the limit, the garbage collector would run all the time. So the
 	// limit is updated after each collection, in the finalizer of an unreachable object.
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	var collected func(*[16]byte)
@@ -34,7 +35,7 @@ func TuneMemory(getenv func(string) string) {
 	runtime.SetFinalizer(new([16]byte), collected)
 }
 
-// memoryLimit returns the memory limit in bytes for a live heap of live bytes.
+// memoryLimit returns the memory limit for a live heap of the given size. Both are in bytes.
 func memoryLimit(live int64) int64 {
 	return max(roomyBytes, live+live*roomyPercent/100)
 }

@@ -37,8 +37,8 @@ func TestMemoryLimitFollowsWhatIsInUse(t *testing.T) {
 	runtime.KeepAlive(large)
 }
 
-// TestMemoryIsTheUsersToTune checks that TuneMemory leaves the memory limit unchanged if GOGC or
-// GOMEMLIMIT is set, because the settings of the user take precedence.
+// TestMemoryIsTheUsersToTune checks that TuneMemory does nothing if GOGC or GOMEMLIMIT is set,
+// because the settings of the user take precedence.
 func TestMemoryIsTheUsersToTune(t *testing.T) {
 	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
 		t.Run(name, func(t *testing.T) {

@@ -32,7 +32,7 @@ const (
 	// maxMessage is the maximum size in bytes of one message from the child. It can be small,
 	// because states do not contain findings.
 	maxMessage = 4 << 20
-	// maxTrace is how many bytes of the runtime's crash report are kept.
+	// maxTrace is the maximum number of bytes of the runtime's crash report that are kept.
 	maxTrace = 64 << 10
 	// drain is how long the parent keeps reading after the child has ended. Without a limit,
 	// another program that the child started could hold the pipe open.
@@ -66,7 +66,7 @@ type Result struct {
 // Command is the command to run. All fields must be set.
 type Command struct {
 	Path string
-	Args []string // the first argument is the program's name
+	Args []string // the arguments; the first one is the program's name
 	Env  []string
 	// In and Out become the standard input and output of the child. Err is available to the child
 	// as [Child.Err]. The child's own standard error, with the output of the Go runtime, goes to
@@ -135,7 +135,7 @@ func pass(signals <-chan os.Signal, control io.Writer, child *os.Process, ended 
 			return n > 0
 		case <-signals:
 			if n > 0 {
-				_ = child.Kill() // fails if the child has already ended
+				_ = child.Kill() // Kill fails if the child has already ended
 				continue
 			}
 			_, _ = control.Write([]byte{'\n'})
@@ -143,7 +143,7 @@ func pass(signals <-chan os.Signal, control io.Writer, child *os.Process, ended 
 	}
 }
 
-// listen reads all messages and returns the exit code among them, or nil.
+// listen reads all messages of the child and returns the exit code among them, or nil.
 func (r *Result) listen(from io.Reader) *int {
 	var code *int
 	lines := bufio.NewScanner(from)
@@ -151,7 +151,7 @@ func (r *Result) listen(from io.Reader) *int {
 	for lines.Scan() {
 		var m message
 		if json.Unmarshal(lines.Bytes(), &m) != nil {
-			continue // a crash can cut off the last message
+			continue // the message may be incomplete, because the child has crashed
 		}
 		switch {
 		case m.Code != nil:
@@ -162,7 +162,7 @@ func (r *Result) listen(from io.Reader) *int {
 			r.Phase = m.Phase
 		}
 	}
-	_, _ = io.Copy(io.Discard, from) // without a reader, the child would block
+	_, _ = io.Copy(io.Discard, from) // keep reading, because the child would block without a reader
 	return code
 }
 
@@ -209,7 +209,7 @@ func isCrash(line string) bool {
 	return false
 }
 
-// pipe has the two ends of a pipe.
+// pipe has the two ends of an operating system pipe.
 type pipe struct{ r, w *os.File }
 
 // pipes are the pipes between a parent and its child.
@@ -232,7 +232,7 @@ func (p *pipes) closeChilds() {
 	p.control.r.Close()
 }
 
-// close closes all open ends. A second close is harmless.
+// close closes all open ends. A second call is harmless.
 func (p *pipes) close() {
 	for _, one := range []pipe{p.noise, p.messages, p.control} {
 		if one.r != nil {

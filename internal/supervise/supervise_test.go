@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// TestMain lets the test binary start itself as a child and, for tests that kill the parent, as a
-// parent.
+// TestMain lets the test binary start itself as a child. For tests that kill the parent, it also
+// starts itself as a parent.
 func TestMain(m *testing.M) {
 	if handles, ok := os.LookupEnv(Variable); ok {
 		os.Unsetenv(Variable)
@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// runChild ends the process in the requested way.
+// runChild acts as a child and ends the process in the requested way.
 func runChild(handles, end string) {
 	debug.SetMaxStack(16 << 20)
 	c, err := Attach(handles)
@@ -39,7 +39,7 @@ func runChild(handles, end string) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(99)
 	}
-	signal.Notify(make(chan os.Signal, 8), os.Interrupt) // the child ignores signals, as the real child does
+	signal.Notify(make(chan os.Signal, 8), os.Interrupt) // ignores interrupts, as imagegate's child process does
 	c.Phase("first")
 	c.Phase("second")
 	_ = c.State(map[string]string{"name": "first"})
@@ -89,7 +89,7 @@ func throw() {
 	time.Sleep(time.Minute)
 }
 
-// runParent runs a child and prints the error of Run.
+// runParent acts as a parent: it runs a child and prints the error of Run.
 func runParent(end string) {
 	_, err := Run(command(end, os.Stdin, os.Stdout, os.Stderr, nil))
 	fmt.Println(err)
@@ -104,7 +104,7 @@ func command(end string, in, out, errs *os.File, signals <-chan os.Signal) Comma
 	return Command{Path: path, Args: []string{"test", end}, Env: os.Environ(), In: in, Out: out, Err: errs, Signals: signals, Noise: func(string) {}}
 }
 
-// ran is the result of a child, with its output.
+// ran is the Result of a child, with the child's output.
 type ran struct {
 	Result
 	stderr, noise string
@@ -238,8 +238,8 @@ func TestChildDoesNotOutliveParent(t *testing.T) {
 	t.Error("the child did not notice")
 }
 
-// TestVariableWithoutPipesIsAnError checks that Attach fails without the pipes of a parent. The
-// environment variable alone does not make a process a child.
+// TestVariableWithoutPipesIsAnError checks that Attach fails without the pipes of a parent, because
+// the environment variable alone does not make a process a child.
 func TestVariableWithoutPipesIsAnError(t *testing.T) {
 	for _, handles := range []string{"", "3", "3,4,5,6", "0,1,2", "a,b,c"} {
 		if c, err := Attach(handles); err == nil {
@@ -255,8 +255,8 @@ func TestVariableWithoutPipesIsAnError(t *testing.T) {
 	}
 }
 
-// TestTraceIsBounded checks that hear limits the trace of a crash in bytes, even if one line is
-// very long.
+// TestTraceIsBounded checks that hear limits the size of the crash report, even if one line is very
+// long.
 func TestTraceIsBounded(t *testing.T) {
 	long := "before\nfatal error: x\n" + strings.Repeat("y", 10<<20)
 	var noise []string

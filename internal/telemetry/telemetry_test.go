@@ -2,25 +2,20 @@ package telemetry
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
-	"io"
 	"net"
-	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	spans "go.opentelemetry.io/proto/otlp/trace/v1"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/internal/lab"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/evidence"
@@ -28,43 +23,14 @@ import (
 
 const hostile = "registry.example/\x1b[31m::set-output::\u202e\n\"app"
 
-// receiver is an OTLP collector that keeps the spans.
-type receiver struct {
-	mu    sync.Mutex
-	spans []*spans.Span
-	raw   bytes.Buffer
-}
-
-func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	body := io.Reader(req.Body)
-	if req.Header.Get("Content-Encoding") == "gzip" {
-		body, _ = gzip.NewReader(req.Body)
-	}
-	data, err := io.ReadAll(body)
-	var in collector.ExportTraceServiceRequest
-	if err != nil || req.URL.Path != "/v1/traces" || proto.Unmarshal(data, &in) != nil {
-		http.Error(w, "bad request", http.StatusBadRequest)
-		return
-	}
-	r.raw.Write(data)
-	for _, resource := range in.GetResourceSpans() {
-		for _, scope := range resource.GetScopeSpans() {
-			r.spans = append(r.spans, scope.GetSpans()...)
-		}
-	}
-}
-
-func (r *receiver) span(t *testing.T, name string) *spans.Span {
+// only returns the one span with the given name.
+func only(t *testing.T, c *lab.Collector, name string) *spans.Span {
 	t.Helper()
-	for _, s := range r.spans {
-		if s.GetName() == name {
-			return s
-		}
+	all := c.Spans(name)
+	if len(all) != 1 {
+		t.Fatalf("%d spans %q", len(all), name)
 	}
-	t.Fatalf("no span %q", name)
-	return nil
+	return all[0]
 }
 
 func start(t *testing.T, url string) *Trace {
@@ -89,7 +55,7 @@ func result() report.Report {
 // TestTraceHasTheParentOfTheJob checks the spans that a collector receives: their parents, bytes,
 // errors and texts.
 func TestTraceHasTheParentOfTheJob(t *testing.T) {
-	var got receiver
+	var got lab.Collector
 	server := httptest.NewServer(&got)
 	defer server.Close()
 	tr := start(t, server.URL)
@@ -104,7 +70,7 @@ func TestTraceHasTheParentOfTheJob(t *testing.T) {
 	if err := tr.End(t.Context(), result(), 2); err != nil {
 		t.Fatal(err)
 	}
-	root, outer, nested := got.span(t, "imagegate promote"), got.span(t, string(gate.Pull)), got.span(t, string(gate.Catalog))
+	root, outer, nested := only(t, &got, "imagegate promote"), only(t, &got, string(gate.Pull)), only(t, &got, string(gate.Catalog))
 	if id := root.GetParentSpanId(); string(id) != "\xb7\xad\x6b\x71\x69\x20\x33\x31" || root.GetTraceId()[0] != 0x0a {
 		t.Errorf("the root has parent %x in trace %x", id, root.GetTraceId())
 	}
@@ -124,7 +90,7 @@ func TestTraceHasTheParentOfTheJob(t *testing.T) {
 		t.Errorf("status %v of the step, %v of a denial", nested.GetStatus(), root.GetStatus())
 	}
 	for _, bad := range []string{"canary", "\x1b[31m", "\u202e"} {
-		if bytes.Contains(got.raw.Bytes(), []byte(bad)) {
+		if bytes.Contains(got.Raw(), []byte(bad)) {
 			t.Errorf("the spans contain %q", bad)
 		}
 	}

@@ -21,7 +21,8 @@ func BrowserToken(issuer string, in io.Reader, out io.Writer) TokenSource {
 			token *oauthflow.OIDCIDToken
 			err   error
 		}
-		// oauthflow waits for up to two minutes and cannot be canceled, so it runs in a goroutine.
+		// oauthflow waits for up to two minutes and cannot be canceled, so it runs in a goroutine
+		// of its own.
 		answers := make(chan answer, 1)
 		go func() {
 			getter := &oauthflow.InteractiveIDTokenGetter{HTMLPage: oauthflow.DefaultIDTokenGetter.HTMLPage, Input: in, Output: out}

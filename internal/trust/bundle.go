@@ -26,8 +26,8 @@ var bundleTypes = []string{
 func IsBundle(mediaType string) bool { return slices.Contains(bundleTypes, mediaType) }
 
 // AsBundle returns the envelope as a bundle. If the envelope already is a bundle, AsBundle only
-// removes the parts for the legacy format. It wraps a plain envelope in a bundle. In addition to
-// the envelope, that bundle has only the fingerprint of the key as a hint, as cosign writes it.
+// removes the parts for the legacy format. Otherwise it wraps the envelope in a bundle, which also
+// gets the fingerprint of the key as a hint, as cosign writes it.
 func (e Envelope) AsBundle(fingerprint string) (Envelope, error) {
 	wire, err := parseEnvelope(e)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 
 const (
 	payloadType = "application/vnd.in-toto+json"
-	// maxSignatures limits the work for one envelope: verifying a signature reads the whole
-	// payload.
+	// maxSignatures limits the number of signatures in one envelope, because verifying a signature
+	// reads the whole payload.
 	maxSignatures = 16
 )
 
@@ -95,7 +95,7 @@ type wireEnvelope struct {
 	} `json:"verificationMaterial"`
 }
 
-// isCertified reports whether an identity signed the envelope, and not a key.
+// isCertified reports whether an identity, not a key, signed the envelope.
 func (wire wireEnvelope) isCertified() bool {
 	return wire.Material.Certificate != nil || wire.Material.Chain != nil
 }
@@ -129,7 +129,7 @@ func parseWire(e Envelope) (wireEnvelope, error) {
 	case wire.Inner == nil || wire.Message != nil || wire.Envelope.Payload != "" || len(wire.Envelope.Signatures) > 0:
 		return wireEnvelope{}, errors.New("reading an envelope: the bundle does not contain exactly one statement")
 	case len(wire.Inner.Signatures) != 1:
-		return wireEnvelope{}, fmt.Errorf("reading an envelope: the bundle has %d signatures, want one", len(wire.Inner.Signatures))
+		return wireEnvelope{}, fmt.Errorf("reading an envelope: the bundle has %d signatures, expected one", len(wire.Inner.Signatures))
 	}
 	wire.Envelope = *wire.Inner
 	return wire.wireEnvelope, nil
@@ -155,8 +155,8 @@ func parsePlain(e Envelope) (dsse.Envelope, bool) {
 	if json.Unmarshal(emptied, &out) != nil {
 		return dsse.Envelope{}, false
 	}
-	// An envelope with another meaning, such as one with a second payload field, would be encoded
-	// differently.
+	// If the envelope had another meaning, for example because of a second payload field, its
+	// encoding would differ from the original.
 	if again, err := json.Marshal(out); err != nil || !bytes.Equal(again, emptied) {
 		return dsse.Envelope{}, false
 	}
@@ -164,7 +164,8 @@ func parsePlain(e Envelope) (dsse.Envelope, bool) {
 	return out, true
 }
 
-// maxPlainEnd is the maximum number of bytes after the payload. They contain the signatures.
+// maxPlainEnd is the maximum number of bytes after the payload of a plain envelope. These bytes
+// contain the signatures.
 const maxPlainEnd = 64 << 10
 
 // isBase64 reports whether all bytes are in base64's standard alphabet or padding. JSON strings do
@@ -193,7 +194,7 @@ func (wire wireEnvelope) decode() (body []byte, signatures [][]byte, err error) 
 	if n := len(wire.Signatures); n > maxSignatures {
 		return nil, nil, fmt.Errorf("reading an envelope: found %d signatures, the limit is %d", n, maxSignatures)
 	}
-	if n := base64.StdEncoding.DecodedLen(len(wire.Payload)); n > MaxStatement+2 { // padding counts as up to two bytes
+	if n := base64.StdEncoding.DecodedLen(len(wire.Payload)); n > MaxStatement+2 { // base64 padding counts as up to two bytes
 		return nil, nil, fmt.Errorf("reading an envelope: the statement has %d bytes, the limit is %d", n, MaxStatement)
 	}
 	if body, err = base64.StdEncoding.DecodeString(wire.Payload); err != nil {

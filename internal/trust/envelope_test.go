@@ -8,7 +8,7 @@ import (
 )
 
 // TestFastPathForEnvelopesAgreesWithTheDecoder checks that the fast path and the JSON decoder,
-// which other programs use, parse the same payload and signatures.
+// which other programs use, return the same payload and signatures.
 func TestFastPathForEnvelopesAgreesWithTheDecoder(t *testing.T) {
 	body := base64.StdEncoding.EncodeToString([]byte(`{"_type":"x"}`))
 	plain := plainStart + body + `","signatures":[{"keyid":"","sig":"c2ln"}]}`

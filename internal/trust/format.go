@@ -26,7 +26,7 @@ func ParseFormat(s string) (Format, error) {
 			return f, nil
 		}
 	}
-	return 0, fmt.Errorf("unknown signature format %q: want legacy, bundle or both", s)
+	return 0, fmt.Errorf("unknown signature format %q: expected legacy, bundle or both", s)
 }
 
 // String returns the name that ParseFormat accepts.

@@ -124,7 +124,7 @@ func (t Trust) verifyCertified(b *bundle.Bundle, message []byte) (SignerIdentity
 		}
 		whose = append(whose, verify.WithCertificateIdentity(m))
 	}
-	// The caller compares the subjects of the statement with the digest.
+	// The caller checks that the digest is a subject of the statement.
 	about := verify.WithoutArtifactUnsafe()
 	if b.GetMessageSignature() != nil {
 		about = verify.WithArtifact(bytes.NewReader(message))
@@ -142,8 +142,9 @@ func (t Trust) verifyCertified(b *bundle.Bundle, message []byte) (SignerIdentity
 	return by, nil
 }
 
-// verifyLogged requires a log entry or, if AllowUnlogged is set, at least a timestamp. It makes two
-// attempts, because sigstore-go uses the time of a log entry only if a log entry is required.
+// verifyLogged requires a log entry or, if AllowUnlogged is set, at least a timestamp. It verifies
+// in two attempts, because sigstore-go uses the time of a log entry only if a log entry is
+// required.
 func (t Trust) verifyLogged(b *bundle.Bundle, policy verify.PolicyBuilder) (*verify.VerificationResult, error) {
 	demands := []verify.VerifierOption{verify.WithObserverTimestamps(1), verify.WithoutStatementPredicate()}
 	if len(t.Root.material.CTLogs()) > 0 {
@@ -164,8 +165,8 @@ func (t Trust) verifyLogged(b *bundle.Bundle, policy verify.PolicyBuilder) (*ver
 	return unlogged.Verify(b, policy)
 }
 
-// verify verifies a new signature, with the responses of the services, against the root. If this
-// fails, verifiers would refuse the signature later.
+// verify verifies a new signature and the responses of the services against the trusted root. If
+// verify fails, verifiers would also refuse the signature.
 func (s *Signer) verify(b *protobundle.Bundle, who session, message []byte) error {
 	made, err := bundle.NewBundle(b)
 	if err != nil {

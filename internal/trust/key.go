@@ -27,9 +27,9 @@ type Key interface {
 	PublicKey() crypto.PublicKey
 }
 
-// hash is the hash that "cosign verify --key" uses, for every key size. cosign.LoadPrivateKey is
-// not used, because it selects the hash by the key: "cosign verify --key" refuses its signatures
-// with P-384, P-521 and Ed25519 keys.
+// hash is the hash that "cosign verify --key" uses, for every key size. LoadKey does not use
+// cosign.LoadPrivateKey, because that selects the hash by the key: "cosign verify --key" refuses
+// its signatures with P-384, P-521 and Ed25519 keys.
 const hash = crypto.SHA256
 
 // LoadKey parses a private key in PEM: cosign's encrypted format, under its old and its new name,
@@ -49,7 +49,8 @@ func LoadKey(data []byte, password func() ([]byte, error)) (Key, error) {
 		asked = true
 		var secret []byte
 		secret, askErr = password()
-		// A missing password means the empty password. With nil, the key would not be decrypted.
+		// A missing password means the empty password. If this function returned nil, the key would
+		// not be decrypted.
 		return append([]byte{}, secret...), askErr
 	})
 	switch {
@@ -63,7 +64,7 @@ func LoadKey(data []byte, password func() ([]byte, error)) (Key, error) {
 	return asKey(private)
 }
 
-// privateBlock returns the only PEM block of the file. It skips the curve parameters that openssl
+// privateBlock returns the only PEM block in data. It skips the curve parameters that openssl
 // writes before an EC key, because the key itself also names its curve.
 func privateBlock(data []byte) (*pem.Block, error) {
 	block, rest := pem.Decode(data)
@@ -146,8 +147,8 @@ func EncodePublicKey(key crypto.PublicKey) ([]byte, error) {
 
 const fingerprintPrefix = "sha256:"
 
-// Fingerprint returns the name of a public key: "sha256:<hex>" of its DER form
-// (SubjectPublicKeyInfo), or "unknown key" if key is not a public key.
+// Fingerprint identifies a public key: "sha256:<hex>" of its DER form (SubjectPublicKeyInfo), or
+// "unknown key" if key is not a public key.
 func Fingerprint(key crypto.PublicKey) string {
 	der, err := x509.MarshalPKIXPublicKey(key)
 	if err != nil {

@@ -40,7 +40,7 @@ func ecKey(t testing.TB, curve elliptic.Curve) *ecdsa.PrivateKey {
 	return key
 }
 
-// privateKeys returns one key of each supported kind.
+// privateKeys returns one key of each supported type and size.
 func privateKeys(t testing.TB) map[string]any {
 	t.Helper()
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -106,8 +106,9 @@ func TestPlainKeysAreRead(t *testing.T) {
 	}
 }
 
-// TestEncryptedKeysSignWhatCosignVerifies checks that cosign accepts signatures by each kind of
-// encrypted key. For three kinds, cosign's own loader selects another hash than cosign's verifier.
+// TestEncryptedKeysSignWhatCosignVerifies checks that cosign accepts signatures by each type of
+// encrypted key. For three types, cosign's key loader selects another hash than cosign's verifier,
+// so LoadKey must not use the loader.
 func TestEncryptedKeysSignWhatCosignVerifies(t *testing.T) {
 	for kind, key := range privateKeys(t) {
 		box, err := encrypted.Encrypt(pkcs8Of(t, key), []byte("secret"))
@@ -117,7 +118,7 @@ func TestEncryptedKeysSignWhatCosignVerifies(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			label := "ENCRYPTED SIGSTORE PRIVATE KEY"
 			if kind == "p256" {
-				label = "ENCRYPTED COSIGN PRIVATE KEY" // the label that cosign 1 wrote
+				label = "ENCRYPTED COSIGN PRIVATE KEY" // the PEM label that cosign 1 wrote
 			}
 			asked := 0
 			s, err := LoadKey(pem.EncodeToMemory(&pem.Block{Type: label, Bytes: box}), func() ([]byte, error) {

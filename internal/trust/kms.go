@@ -21,8 +21,8 @@ import (
 	"google.golang.org/api/option"
 )
 
-// These are the URI schemes of the supported key management services. sigstore's own registry of
-// services is not used, because it runs a program named after an unknown scheme.
+// These are the URI schemes of the supported key management services. OpenKMS does not use
+// sigstore's registry of services, because that runs a program named after an unknown scheme.
 const (
 	schemeAWS   = "awskms"
 	schemeGCP   = "gcpkms"
@@ -41,7 +41,7 @@ type KMSOptions struct {
 
 	// These fields are for tests with their own servers. In production, the clients of the services
 	// handle proxies and certificate authorities themselves.
-	client *http.Client // for AWS and Azure
+	client *http.Client // HTTP client for AWS and Azure
 	azure  *azureOptions
 	google []option.ClientOption
 }
@@ -55,7 +55,7 @@ type SchemeError struct{ Ref string }
 
 // Error lists the supported schemes.
 func (e *SchemeError) Error() string {
-	return fmt.Sprintf("unknown scheme of key %q: want %s, %s, %s or %s", e.Ref, schemeAWS, schemeGCP, schemeAzure, schemeVault)
+	return fmt.Sprintf("unknown scheme of key %q: expected %s, %s, %s or %s", e.Ref, schemeAWS, schemeGCP, schemeAzure, schemeVault)
 }
 
 // OpenKMS opens a key in a key management service. ref has one of these forms:
@@ -122,7 +122,7 @@ func (k *kmsKey) Sign(ctx context.Context, message []byte) ([]byte, error) {
 		return nil, err
 	}
 	if err := k.verifier.VerifySignature(bytes.NewReader(sig), bytes.NewReader(message)); err != nil {
-		return nil, fmt.Errorf("cannot verify the signature by the key management service (want ECDSA or RSA PKCS #1 v1.5 with SHA-256, or Ed25519): %w", err)
+		return nil, fmt.Errorf("cannot verify the signature by the key management service (expected ECDSA or RSA PKCS #1 v1.5 with SHA-256, or Ed25519): %w", err)
 	}
 	return sig, nil
 }
@@ -153,7 +153,8 @@ func openVault(ref string, o KMSOptions) (rawKey, error) {
 		return nil, err
 	}
 	if _, ok := public.(ed25519.PublicKey); ok {
-		// If a hash is given, Vault signs the hash and not the message, which Ed25519 requires.
+		// Given a hash function, Vault's client sends the hash of the message. Ed25519 requires the
+		// message itself.
 		return hashivault.LoadSignerVerifier(ref, crypto.Hash(0), auth)
 	}
 	return key, nil

@@ -21,7 +21,7 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// azureKey is a key in Azure Key Vault. sigstore's own client is not used, because it runs the
+// azureKey is a key in Azure Key Vault. It does not use sigstore's client, because that runs the
 // Azure command line tools that it finds in the PATH, and makes invalid signatures with RSA keys.
 type azureKey struct {
 	client        *azkeys.Client

@@ -37,10 +37,10 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// service simulates a key management service with a key in memory.
+// service is a simulated key management service with a key in memory.
 type service struct {
 	key crypto.Signer
-	// opts are the options for signatures by the service.
+	// opts are the signature options that the service uses.
 	opts crypto.SignerOpts
 }
 
@@ -98,7 +98,7 @@ func (s service) vault(t testing.TB) http.Handler {
 	})
 }
 
-// aws implements https://docs.aws.amazon.com/kms/latest/APIReference/
+// aws implements the API of AWS KMS: https://docs.aws.amazon.com/kms/latest/APIReference/
 func (s service) aws(t testing.TB) http.Handler {
 	algorithm := "ECDSA_SHA_256"
 	if _, ok := s.key.Public().(*rsa.PublicKey); ok {
@@ -130,7 +130,7 @@ func (s service) aws(t testing.TB) http.Handler {
 	})
 }
 
-// azure implements https://learn.microsoft.com/rest/api/keyvault/keys
+// azure implements the API of Azure Key Vault: https://learn.microsoft.com/rest/api/keyvault/keys
 func (s service) azure(t testing.TB) http.Handler {
 	enc := base64.RawURLEncoding.EncodeToString
 	mux := http.NewServeMux()
@@ -187,7 +187,7 @@ func (azureToken) GetToken(context.Context, policy.TokenRequestOptions) (azcore.
 	return azcore.AccessToken{Token: "token", ExpiresOn: time.Now().Add(time.Hour)}, nil
 }
 
-// google implements google.cloud.kms.v1.KeyManagementService.
+// google implements the API of Google Cloud KMS, google.cloud.kms.v1.KeyManagementService.
 type google struct {
 	kmspb.UnimplementedKeyManagementServiceServer
 	t testing.TB
@@ -232,7 +232,7 @@ func castagnoli(b []byte) *wrapperspb.Int64Value {
 	return wrapperspb.Int64(int64(crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))))
 }
 
-// open starts the service for the scheme and opens its key.
+// open starts a server for the service with the given scheme, and opens its key.
 func (s service) open(t *testing.T, scheme string) (Key, error) {
 	t.Helper()
 	switch scheme {
@@ -346,7 +346,7 @@ func TestUnexpectedSignatureByAServiceIsRefused(t *testing.T) {
 	}
 }
 
-// impostor is a service that signs with another key than the public key that it returns.
+// impostor is a service that signs with another key than the one whose public key it returns.
 type impostor struct {
 	crypto.Signer
 	shown crypto.Signer
@@ -385,7 +385,7 @@ func TestUnknownSchemeRunsNoProgram(t *testing.T) {
 	}
 }
 
-// refusing is a network with only one server, an Azure Key Vault that requires a token.
+// refusing is a transport to only one server, an Azure Key Vault that requires a token.
 type refusing struct{}
 
 func (refusing) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -400,7 +400,7 @@ func (refusing) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// TestTokenIsInNoError checks that errors do not contain the access token.
+// TestTokenIsInNoError checks that errors of Azure Key Vault do not contain the access token.
 func TestTokenIsInNoError(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusForbidden)

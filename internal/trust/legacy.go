@@ -35,7 +35,7 @@ const (
 // Layer is a signature or a statement in the legacy format: the content of an image layer, and the
 // annotations of the layer.
 type Layer struct {
-	MediaType   types.MediaType // SignatureLayer or EnvelopeLayer
+	MediaType   types.MediaType // either SignatureLayer or EnvelopeLayer
 	Body        []byte
 	Annotations map[string]string
 }
@@ -84,10 +84,10 @@ const legacyBundleType = "application/vnd.dev.sigstore.bundle+json;version=0.1"
 type legacyEntry struct {
 	SignedEntryTimestamp []byte
 	Payload              struct {
-		Body           string `json:"body"` // base64
+		Body           string `json:"body"` // in base64
 		IntegratedTime int64  `json:"integratedTime"`
 		LogIndex       int64  `json:"logIndex"`
-		LogID          string `json:"logID"` // hex
+		LogID          string `json:"logID"` // in hexadecimal
 	}
 }
 

@@ -28,20 +28,22 @@ import (
 	"github.com/imagegate/imagegate/internal/clock"
 )
 
-// LogError reports that a transparency log did not record a signature.
+// LogError reports that a signature could not be recorded in a transparency log.
 type LogError struct {
 	URL string
 	Err error
 }
 
 // Error names the log and the cause.
-func (e *LogError) Error() string { return fmt.Sprintf("recording in the log %s: %v", e.URL, e.Err) }
+func (e *LogError) Error() string {
+	return fmt.Sprintf("recording the signature in the transparency log %s: %v", e.URL, e.Err)
+}
 
 // Unwrap returns the cause.
 func (e *LogError) Unwrap() error { return e.Err }
 
 // errAlreadyLogged reports that the log already has this signature but does not return its entry.
-var errAlreadyLogged = errors.New("the log already has this signature but does not return its entry")
+var errAlreadyLogged = errors.New("the transparency log already has this signature but does not return its entry")
 
 // signBundle signs content, gets its timestamps and log entries, and verifies the result.
 func (s *Signer) signBundle(ctx context.Context, content sign.Content) (*protobundle.Bundle, error) {
@@ -108,8 +110,8 @@ func (s *Signer) timestamp(ctx context.Context, b *protobundle.Bundle, sig []byt
 	return nil
 }
 
-// log records the signature in each log. If a log stays unavailable and the signature has a
-// timestamp, the bundle gets no log entries.
+// log records the signature in each transparency log. If a log stays unavailable and the signature
+// has a timestamp, the bundle gets no log entries.
 func (s *Signer) log(ctx context.Context, b *protobundle.Bundle, who session) error {
 	text, err := who.pem()
 	if err != nil {
@@ -132,8 +134,8 @@ func (s *Signer) log(ctx context.Context, b *protobundle.Bundle, who session) er
 // firstLogBackoff is the first delay between two attempts. The delay doubles each time.
 const firstLogBackoff = 500 * time.Millisecond
 
-// logTo records the signature in one log. If the log is unavailable, logTo retries for the duration
-// of Services.Patience.
+// logTo records the signature in one transparency log. If the log is unavailable, logTo retries for
+// the duration of Services.Patience.
 func (s *Signer) logTo(ctx context.Context, l Log, text []byte, b *protobundle.Bundle) error {
 	within, cancel := context.WithTimeout(ctx, s.services.patience())
 	defer cancel()
@@ -163,19 +165,19 @@ func (s *Signer) logTo(ctx context.Context, l Log, text []byte, b *protobundle.B
 	}
 }
 
-// requestEntry requests an entry from a log. sigstore-go panics if the response is incomplete;
-// requestEntry returns an error instead.
+// requestEntry requests an entry from a transparency log. sigstore-go panics if the response is
+// incomplete; requestEntry returns an error instead.
 func requestEntry(ctx context.Context, client sign.Transparency, text []byte, b *protobundle.Bundle) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("the response is incomplete: %v", p)
+			err = fmt.Errorf("the response of the transparency log is incomplete: %v", p)
 		}
 	}()
 	return client.GetTransparencyLogEntry(ctx, text, b)
 }
 
-// unavailableError reports that a log is unavailable. A log that refuses the request gives another
-// error.
+// unavailableError reports that a transparency log is unavailable. If a log refuses the request,
+// the error has another type.
 type unavailableError struct{ err error }
 
 func (e *unavailableError) Error() string { return e.err.Error() }
@@ -215,7 +217,7 @@ func (l Log) client(transport http.RoundTripper) (sign.Transparency, error) {
 	if address.Path == "" {
 		address.Path = rekor.DefaultBasePath
 	}
-	// This is the client that rekor/pkg/client makes, with another transport.
+	// This client equals the one that rekor/pkg/client makes, except for the transport.
 	rt := httptransport.NewWithClient(address.Host, address.Path, []string{address.Scheme}, client)
 	rt.Consumers["application/json"] = runtime.JSONConsumer()
 	rt.Producers["application/json"] = runtime.JSONProducer()
@@ -234,7 +236,7 @@ type rekorV2 struct {
 func (c rekorV2) Add(ctx context.Context, entry any) (*protorekor.TransparencyLogEntry, error) {
 	record, ok := entry.(*rekortiles.HashedRekordRequestV002)
 	if !ok {
-		return nil, fmt.Errorf("unexpected entry of type %T", entry)
+		return nil, fmt.Errorf("the transparency log returned an unexpected entry of type %T", entry)
 	}
 	body, err := protojson.Marshal(&rekortiles.CreateEntryRequest{Spec: &rekortiles.CreateEntryRequest_HashedRekordRequestV002{HashedRekordRequestV002: record}})
 	if err != nil {

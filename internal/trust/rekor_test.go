@@ -23,17 +23,17 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/tlog"
 )
 
-// rekorV1 implements the part of Rekor's API version 1 that the tests need. The log signs every
-// entry:
-// https://github.com/sigstore/rekor/blob/main/openapi.yaml
+// rekorV1 is a test log. It implements the part of Rekor's API version 1 that the tests need, and
+// signs every entry: https://github.com/sigstore/rekor/blob/main/openapi.yaml
 type rekorV1 struct {
 	t    *testing.T
 	ca   *ca.VirtualSigstore
 	cert *x509.Certificate
 
 	mu    sync.Mutex
-	calls int // under mu
-	// answer replaces the responses of the log. Nil means that the log responds itself.
+	calls int // number of submitted entries, protected by mu
+	// answer may respond instead of the log. It returns true if it has responded. Nil means that
+	// the log always responds.
 	answer func(call int, w http.ResponseWriter, entry map[string]any) bool
 }
 
@@ -46,7 +46,8 @@ func (r *rekorV1) count() int {
 
 const entryID = "24296fb24b8ad77a0000000000000000000000000000000000000000000000000000000000000000"
 
-// start starts the log. The server also returns the last entry if it is requested again.
+// start starts the log as an HTTP server. The server also returns the last entry if it is requested
+// again.
 func (r *rekorV1) start() *httptest.Server {
 	var logged []byte
 	mux := http.NewServeMux()
@@ -117,7 +118,7 @@ func (r *rekorV1) entry(req *http.Request) map[string]any {
 	}
 }
 
-// withoutCT is a Sigstore without a certificate transparency log.
+// withoutCT is a test Sigstore without a certificate transparency log.
 type withoutCT struct {
 	root.BaseTrustedMaterial
 	*ca.VirtualSigstore
@@ -141,7 +142,8 @@ func (w withoutCT) RekorLogs() map[string]*root.TransparencyLog {
 	return w.VirtualSigstore.RekorLogs()
 }
 
-// identitySigner returns a signer that already has the certificate of an identity.
+// identitySigner returns a signer that already has the certificate of an identity. answer replaces
+// the responses of the log.
 func identitySigner(t *testing.T, answer func(call int, w http.ResponseWriter, entry map[string]any) bool) (*Signer, *rekorV1) {
 	t.Helper()
 	virtual, err := ca.NewVirtualSigstore()
@@ -166,7 +168,7 @@ func identitySigner(t *testing.T, answer func(call int, w http.ResponseWriter, e
 	}, rekor
 }
 
-// conflict responds that the entry exists already.
+// conflict responds that the log entry exists already.
 func conflict(_ int, w http.ResponseWriter, _ map[string]any) bool {
 	w.Header().Set("Location", "/api/v1/log/entries/"+entryID)
 	w.WriteHeader(http.StatusConflict)
@@ -361,7 +363,7 @@ func TestSigningConfigSelectsTheServices(t *testing.T) {
 }
 
 // TestHangingServiceEndsWithTheContext checks that a request to a service that does not respond
-// ends when the caller's context ends, and also after sigstore-go's own timeout.
+// ends when the caller's context ends, and at the latest after sigstore-go's own timeout.
 func TestHangingServiceEndsWithTheContext(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	defer server.Close()

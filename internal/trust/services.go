@@ -25,7 +25,8 @@ type Services struct {
 	// time of a signature. If a log is unavailable, a signature with a timestamp is accepted
 	// without a log entry.
 	TimestampAuthorities []string
-	// Root verifies the responses of the services. It is required if there is at least one service.
+	// Root is the trusted root that verifies the responses of the services. It is required if there
+	// is at least one service.
 	Root *Root
 	// Transport is the transport for requests to the services. Nil means http.DefaultTransport.
 	Transport http.RoundTripper
@@ -39,11 +40,12 @@ type Services struct {
 type Log struct {
 	URL string
 	// Version is the version of the log's API, 1 or 2. In the legacy signature format, a signature
-	// by an identity verifies only with a log entry from version 1 or with a timestamp.
+	// by an identity verifies only with a log entry from a log of version 1 or with a timestamp.
 	Version uint32
 }
 
-// issuerVersions are the supported API versions of the OpenID Connect provider.
+// issuerVersions are the supported API versions of OpenID Connect providers in a signing
+// configuration.
 var issuerVersions = []uint32{1}
 
 // LoadSigningConfig parses the signing configuration of a Sigstore, in JSON, and selects the
@@ -118,7 +120,7 @@ func (s Services) patience() time.Duration {
 	return s.Patience
 }
 
-// contextTransport cancels requests when ctx ends, for client libraries that do not accept a
+// contextTransport cancels requests when ctx ends. It is for client libraries that do not accept a
 // context. The requests' own contexts still apply.
 type contextTransport struct {
 	ctx  context.Context

@@ -27,18 +27,18 @@ import (
 // timestamps of the configured services. A Signer is safe for concurrent use.
 type Signer struct {
 	services Services
-	key      Key         // nil for an identity
-	token    TokenSource // nil for a key
+	key      Key         // the key; nil for an identity
+	token    TokenSource // the source of identity tokens; nil for a key
 	trust    Trust
 
 	mu      sync.Mutex
-	session session // under mu
+	session session // the current session, protected by mu
 }
 
 // session is a signing key and, for an identity, the certificate for that key.
 type session struct {
 	key  Key
-	cert *x509.Certificate // nil for a key without a certificate
+	cert *x509.Certificate // the certificate; nil for a key without a certificate
 }
 
 // NewSigner returns a Signer for a key. With the zero Services, signatures get no log entries and
@@ -53,8 +53,8 @@ func NewSigner(key Key, services Services) (*Signer, error) {
 	return &Signer{services: services, key: key, trust: Trust{Keys: []crypto.PublicKey{key.PublicKey()}}}, nil
 }
 
-// isLoggable reports whether a log accepts signatures by the key: the log must expect the hash that
-// this package uses.
+// isLoggable reports whether a transparency log accepts signatures by the key. The log must expect
+// the hash that this package uses.
 func isLoggable(public crypto.PublicKey) bool {
 	switch k := public.(type) {
 	case *ecdsa.PublicKey:
@@ -76,7 +76,7 @@ func NewKeyless(ctx context.Context, token TokenSource, services Services) (*Sig
 	case services.Fulcio == "":
 		return nil, errors.New("no certificate authority (Fulcio) is configured")
 	case len(services.Logs) == 0 && len(services.TimestampAuthorities) == 0:
-		return nil, errors.New("neither a log nor a timestamp authority is configured: a signature could not be verified after its certificate expires")
+		return nil, errors.New("neither a transparency log nor a timestamp authority is configured: a signature could not be verified after its certificate expires")
 	case services.Now == nil:
 		return nil, errors.New("no clock is configured")
 	}
@@ -94,7 +94,8 @@ func NewKeyless(ctx context.Context, token TokenSource, services Services) (*Sig
 	return s, nil
 }
 
-// PublicKey returns the public key, or nil for an identity, because its key changes.
+// PublicKey returns the public key of a key signer. For an identity it returns nil, because the key
+// changes.
 func (s *Signer) PublicKey() crypto.PublicKey {
 	if s.key == nil {
 		return nil
@@ -111,8 +112,8 @@ func (s *Signer) isPlain() bool {
 	return s.key != nil && len(s.services.Logs) == 0 && len(s.services.TimestampAuthorities) == 0
 }
 
-// sessionReserve is the remaining validity of a certificate that triggers its renewal: a signature
-// must be logged or timestamped while its certificate is valid.
+// sessionReserve is the minimum remaining validity of a certificate. Below it, the certificate is
+// renewed, because a signature must be logged or timestamped while its certificate is valid.
 const sessionReserve = 2 * time.Minute
 
 // current returns the session for the next signature. It renews a certificate that is about to
@@ -157,7 +158,7 @@ func (s *Signer) certify(ctx context.Context) (session, error) {
 		return session{}, err
 	}
 	if Fingerprint(cert.PublicKey) != Fingerprint(key.PublicKey()) {
-		return session{}, errors.New("the certificate is for another key")
+		return session{}, errors.New("Fulcio issued the certificate for a different key")
 	}
 	return session{key, cert}, nil
 }

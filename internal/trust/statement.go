@@ -11,7 +11,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// These are the statement types that imagegate reads. imagegate writes the first type, cosign the
+// These are the statement types that imagegate reads. imagegate writes the first one, cosign the
 // second. The fields that this package uses are the same in both.
 const (
 	statementType    = "https://in-toto.io/Statement/v1"
@@ -24,7 +24,7 @@ const MaxStatement = 32 << 20
 // Subject is an artifact that a statement is about.
 type Subject struct {
 	Name   string
-	Digest v1.Hash // sha256
+	Digest v1.Hash // the SHA-256 digest of the artifact
 }
 
 // Statement is an in-toto statement:
@@ -43,8 +43,8 @@ type wireSubject struct {
 	Digest map[string]string `json:"digest"`
 }
 
-// readSubject is a subject in a statement by any program. The fields other than name and digest are
-// accepted and ignored; "cosign sign -a" writes annotations, for example:
+// readSubject is a subject in a statement by any program. Fields other than name and digest are
+// accepted and ignored; for example, "cosign sign -a" writes annotations:
 // https://github.com/in-toto/attestation/blob/main/spec/v1/resource_descriptor.md
 type readSubject struct {
 	wireSubject
@@ -72,7 +72,7 @@ func (st Statement) marshal() ([]byte, error) {
 	return body, nil
 }
 
-// head returns the JSON before the predicate.
+// head returns the JSON of the statement before the predicate.
 func (st Statement) head() ([]byte, error) {
 	subjects := make([]wireSubject, len(st.Subjects))
 	for i, s := range st.Subjects {
@@ -122,7 +122,7 @@ func parseStatement(body []byte) (Statement, error) {
 }
 
 // parseOwn parses a statement in the encoding that marshal writes. It is a fast path for predicates
-// of several megabytes: it reads them once, while the JSON decoder reads them three times.
+// of several megabytes: it reads the predicate once, while the JSON decoder reads it three times.
 func parseOwn(body []byte) (Statement, bool) {
 	head, predicate, ok := bytes.Cut(body, []byte(beforePredicate))
 	if !ok {
@@ -137,7 +137,8 @@ func parseOwn(body []byte) (Statement, bool) {
 	if err != nil {
 		return Statement{}, false
 	}
-	// A head with other content, such as a second predicate, would be encoded differently.
+	// If the head had other content, such as a second predicate, its encoding would differ from the
+	// original.
 	if again, err := st.head(); err != nil || !bytes.Equal(again, head) {
 		return Statement{}, false
 	}

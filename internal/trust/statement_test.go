@@ -12,7 +12,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// TestEncodingOfAStatement checks that the encoding of a statement never changes.
+// TestEncodingOfAStatement checks that the encoding of a statement has not changed, because the
+// digest of a statement identifies it.
 func TestEncodingOfAStatement(t *testing.T) {
 	st := Statement{PredicateType: "https://example.com/<x>", Predicate: json.RawMessage("{\"b\":1,\n \"a\":\"<\"}"), Payload: []byte("ignored"),
 		Subjects: []Subject{{Name: `a"b`, Digest: digestOf("a")}, {Digest: digestOf("b")}}}
@@ -160,8 +161,8 @@ func TestLargeStatementIsNotRead(t *testing.T) {
 	}
 }
 
-// FuzzUnsignedEnvelopeIsNotAccepted checks that every input is refused if the trusted key has not
-// signed anything.
+// FuzzUnsignedEnvelopeIsNotAccepted checks that no input is accepted, because the trusted key has
+// not signed anything.
 func FuzzUnsignedEnvelopeIsNotAccepted(f *testing.F) {
 	s, other := newSigner(f), newSigner(f)
 	f.Add([]byte(nil))

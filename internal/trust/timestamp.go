@@ -16,8 +16,8 @@ import (
 // The two signature formats have different timestamps. In a bundle, a timestamp covers the
 // signature. In the legacy format, the timestamp of a statement covers the whole stored envelope,
 // because cosign stores the signature of a statement in the envelope and not in an annotation. An
-// Envelope for the legacy format has both kinds of timestamps. Each format is stored with its own
-// kind.
+// Envelope for the legacy format has both kinds of timestamps. Storing it in one format removes the
+// timestamps of the other format.
 
 // timestampEnvelope adds timestamps over the stored envelope to a bundle, for the legacy format.
 func (s *Signer) timestampEnvelope(ctx context.Context, e Envelope) (Envelope, error) {

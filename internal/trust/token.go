@@ -59,7 +59,7 @@ func FileToken(path string) TokenSource {
 		}
 		data = bytes.TrimSpace(data)
 		if len(data) == 0 || len(data) > maxToken {
-			return "", fmt.Errorf("reading the identity token: the file %q has %d bytes, want 1 to 65536", path, len(data))
+			return "", fmt.Errorf("reading the identity token: the file %q has %d bytes, expected 1 to 65536", path, len(data))
 		}
 		return string(data), nil
 	}

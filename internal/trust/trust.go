@@ -66,7 +66,7 @@ type Opened struct {
 	certified  bool
 	body       []byte
 	signatures [][]byte
-	err        error // the parse error, if any
+	err        error // the error of parsing the envelope, if any
 }
 
 // Open parses an envelope. It does not return a parse error: verifying the result returns the
@@ -119,7 +119,7 @@ func (t Trust) verifyAnySubject(o Opened) (Statement, SignerIdentity, error) {
 }
 
 // verifyBundle verifies a bundle by an identity. It returns the payload from sigstore-go, which
-// also verifies the bundle, so that the verified and the returned payload cannot differ.
+// also verifies the bundle. So the verified and the returned payload cannot differ.
 func (t Trust) verifyBundle(e Envelope) ([]byte, SignerIdentity, error) {
 	var b bundle.Bundle
 	if err := b.UnmarshalJSON(e); err != nil {
@@ -151,7 +151,7 @@ func (t Trust) verifyAny(signatures [][]byte, message []byte) (SignerIdentity, e
 	return SignerIdentity{}, err
 }
 
-// verify verifies a signature over message, and returns the trusted key that made it.
+// verify verifies a signature over message. It returns the trusted key that made the signature.
 func (t Trust) verify(sig, message []byte) (SignerIdentity, error) {
 	if len(t.Keys) == 0 {
 		if len(t.Identities) == 0 {

@@ -40,9 +40,9 @@ func (e Envelope) UnverifiedSigner() SignerIdentity {
 	return by
 }
 
-// UnverifiedSigner returns the signer that the annotations of the layer claim, unverified. It is
-// the identity in the certificate, because the annotations never contain a key. At is the time of
-// the log entry.
+// UnverifiedSigner returns the signer that the annotations of the layer claim, unverified. The
+// result is the identity in the certificate, because the annotations never contain a key. At is the
+// time of the log entry.
 func (l Layer) UnverifiedSigner() SignerIdentity {
 	var by SignerIdentity
 	if block, _ := pem.Decode([]byte(l.Annotations[certificateAnnotation])); block != nil {

@@ -47,11 +47,11 @@ func Types() string {
 	return strings.Join(slices.Sorted(maps.Keys(comparators)), ", ")
 }
 
-// Supported reports whether versions of a purl's type can be compared.
+// Supported reports whether versions of this purl type can be compared.
 func Supported(purlType string) bool { return comparators[purlType] != nil }
 
-// Compare compares by the rules of the type's ecosystem. The result is negative if a is older than
-// b. It returns an error if a version cannot be compared.
+// Compare compares two versions by the rules of the type's ecosystem. The result is negative if a
+// is older than b. It returns an error if a version cannot be compared.
 func Compare(purlType, a, b string) (int, error) {
 	compare, ok := comparators[purlType]
 	if !ok {
@@ -65,9 +65,9 @@ func Compare(purlType, a, b string) (int, error) {
 	return compare(a, b)
 }
 
-// CompareMinimum compares a version with a minimum in a policy. Unlike in Compare, a minimum without
-// an epoch is compared with the version without its epoch: with its epoch, every such version would
-// pass. In the same way, an RPM minimum without a release accepts any release.
+// CompareMinimum compares a version with a minimum in a policy. Unlike Compare, it ignores the
+// epoch of the version if the minimum has none. Otherwise, every version with an epoch would be
+// newer than such a minimum. In the same way, an RPM minimum without a release accepts any release.
 func CompareMinimum(purlType, version, least string) (int, error) {
 	if purlType == "deb" || purlType == "rpm" {
 		version = withoutEpoch(version, least)
@@ -78,9 +78,10 @@ func CompareMinimum(purlType, version, least string) (int, error) {
 	return Compare(purlType, version, least)
 }
 
-const maxVersion = 256 // characters
+const maxVersion = 256 // in characters
 
-// The libraries keep numbers in an int, and not all of them detect an overflow.
+// Refuse numbers of 19 or more digits: the libraries keep numbers in an int, and not all of them
+// detect an overflow.
 var hugeNumber = regexp.MustCompile(`[0-9]{19}`)
 
 // Check returns an error if v is not usable as a version: empty, too long, or with a number or a
@@ -88,13 +89,13 @@ var hugeNumber = regexp.MustCompile(`[0-9]{19}`)
 func Check(v string) error {
 	switch {
 	case v == "":
-		return errors.New("there is no version")
+		return errors.New("the version is missing")
 	case len(v) > maxVersion:
-		return fmt.Errorf("a version is longer than %d characters", maxVersion)
+		return fmt.Errorf("the version is longer than %d characters", maxVersion)
 	case hugeNumber.MatchString(v):
-		return fmt.Errorf("%q has too large a number in it", v)
+		return fmt.Errorf("the version %q contains a number that is too large", v)
 	case strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
-		return fmt.Errorf("%q has a character in it that no version has", v)
+		return fmt.Errorf("the version %q contains an invalid character", v)
 	}
 	return nil
 }
@@ -107,7 +108,7 @@ func withoutEpoch(version, least string) string {
 	return version
 }
 
-// parsed compares two versions with a library.
+// parsed compares two versions that a library parses. scheme names the version scheme in errors.
 func parsed[V interface{ Compare(V) int }](scheme string, parse func(string) (V, error), a, b string) (int, error) {
 	one, err := parse(a)
 	if err != nil {
@@ -120,7 +121,7 @@ func parsed[V interface{ Compare(V) int }](scheme string, parse func(string) (V,
 	return one.Compare(two), nil
 }
 
-// debianVersion has Compare on the value, which the library has on the pointer.
+// debianVersion has Compare on the value. The library's type has it only on the pointer.
 type debianVersion struct{ deb.Version }
 
 func newDebianVersion(s string) (debianVersion, error) {
@@ -133,13 +134,13 @@ func (v debianVersion) Compare(other debianVersion) int { return v.Version.Compa
 
 func compareDebian(a, b string) (int, error) { return parsed("Debian", newDebianVersion, a, b) }
 
-// apkVersion is the syntax that apk accepts, see apk-package(5). The library accepts more.
+// apkVersion matches the versions that apk accepts, see apk-package(5). The library accepts more.
 var apkVersion = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*[a-z]?(_(alpha|beta|pre|rc|cvs|svn|git|hg|p)[0-9]*)*(-r[0-9]+)?$`)
 
 func compareAPK(a, b string) (int, error) {
 	for _, v := range []string{a, b} {
 		if !apkVersion.MatchString(v) {
-			return 0, notComparable(v, "Alpine", errors.New("want one such as 1.2.3_rc1-r4"))
+			return 0, notComparable(v, "Alpine", errors.New("expected a version such as 1.2.3_rc1-r4"))
 		}
 	}
 	return parsed("Alpine", apk.NewVersion, a, b)
@@ -152,7 +153,7 @@ func comparePython(a, b string) (int, error) { return parsed("Python", pep440.Pa
 func compareMaven(a, b string) (int, error) {
 	for _, v := range []string{a, b} {
 		if !isDigit(v[0]) {
-			return 0, notComparable(v, "Maven", errors.New("does not begin with a digit"))
+			return 0, notComparable(v, "Maven", errors.New("the version does not begin with a digit"))
 		}
 	}
 	return parsed("Maven", maven.NewVersion, a, b)
@@ -169,7 +170,7 @@ func notComparable(version, scheme string, err error) error {
 	return fmt.Errorf("%q is not a valid %s version: %w", version, scheme, err)
 }
 
-// compareRPM compares epoch, version and release.
+// compareRPM compares the epoch, the version and the release of RPM packages.
 func compareRPM(a, b string) (int, error) { return parsed("RPM", newRPMVersion, a, b) }
 
 type rpmVersion struct {
@@ -182,13 +183,13 @@ func newRPMVersion(s string) (rpmVersion, error) {
 	if epoch, rest, ok := strings.Cut(s, ":"); ok {
 		n, err := strconv.Atoi(epoch)
 		if err != nil || n < 0 {
-			return v, fmt.Errorf("%q is not an epoch", epoch)
+			return v, fmt.Errorf("the epoch %q is not a number", epoch)
 		}
 		v.epoch, s = n, rest
 	}
 	v.version, v.release, _ = strings.Cut(s, "-")
 	if v.version == "" || !isAlphanumeric(v.version[0]) || strings.ContainsAny(v.release, "-:") || strings.Contains(v.version, ":") {
-		return v, errors.New("want [epoch:]version[-release]")
+		return v, errors.New("expected [epoch:]version[-release]")
 	}
 	return v, nil
 }
@@ -198,14 +199,14 @@ func (v rpmVersion) Compare(other rpmVersion) int {
 	return cmp.Or(cmp.Compare(v.epoch, other.epoch), compareRPMSegments(v.version, other.version), compareRPMSegments(v.release, other.release))
 }
 
-// compareRPMSegments is rpmvercmp, see
+// compareRPMSegments compares versions as the function rpmvercmp of RPM does, see
 // https://github.com/rpm-software-management/rpm/blob/rpm-4.19.1-release/rpmio/rpmvercmp.c.
 func compareRPMSegments(a, b string) int {
 	separator := func(r rune) bool { return r != '~' && r != '^' && (r >= 0x80 || !isAlphanumeric(byte(r))) }
 	for {
 		a, b = strings.TrimLeftFunc(a, separator), strings.TrimLeftFunc(b, separator)
-		// "~" sorts before everything, even the end. "^" sorts after the end and before everything
-		// else.
+		// "~" sorts before everything, even the end of the version. "^" sorts after the end and
+		// before everything else.
 		switch tildeA, tildeB := strings.HasPrefix(a, "~"), strings.HasPrefix(b, "~"); {
 		case tildeA && tildeB:
 			a, b = a[1:], b[1:]

@@ -111,8 +111,9 @@ func sign(n int) int {
 	return 0
 }
 
-// TestEpochIsNotNewerThanEverything checks versions with an epoch against a minimum without one. By
-// the letter 1:1.0 is newer than 3.0.13, but the author of "3.0.13" did not mean that.
+// TestEpochIsNotNewerThanEverything checks that CompareMinimum ignores the epoch of a version if
+// the minimum has none. Strictly, 1:1.0 is newer than 3.0.13, but the author of the minimum
+// "3.0.13" did not mean that.
 func TestEpochIsNotNewerThanEverything(t *testing.T) {
 	for _, purlType := range []string{"deb", "rpm"} {
 		for version, want := range map[string]int{"1:1.0-1": -1, "1:3.0.13": 0, "1:3.0.14-1": 1} {
@@ -168,7 +169,7 @@ func TestVersionThatCannotBeComparedIsNotNewEnough(t *testing.T) {
 		{"rpm", "-1", "1.0"},
 		{"npm", "1.0.0 ", "1.0.0"},
 		{"deb", "1.0é", "1.0"},
-		{"deb", "99999999999999999999", "1.0"}, // larger than an int
+		{"deb", "99999999999999999999", "1.0"}, // the number is larger than an int
 		{"apk", "99999999999999999999", "1.0"},
 		{"maven", "99999999999999999999", "1.0"},
 		{"deb", strings.Repeat("1.", 200) + "1", "1.0"},

@@ -19,11 +19,11 @@ type gemVersion []string
 
 func newGemVersion(s string) (gemVersion, error) {
 	if !gemSyntax.MatchString(s) {
-		return nil, errors.New("want one such as 1.2.3 or 1.2.0.rc1")
+		return nil, errors.New("expected a version such as 1.2.3 or 1.2.0.rc1")
 	}
 	var v gemVersion
 	for _, segment := range gemSegment.FindAllString(s, -1) {
-		// Zeros at the end, and before the first letter, have no meaning.
+		// Remove zeros before the first letter and at the end, because they have no meaning.
 		if !isDigit(segment[0]) && !slices.ContainsFunc(v, isText) {
 			v = v.withoutZeros()
 		}

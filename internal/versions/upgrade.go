@@ -10,14 +10,15 @@ import (
 
 // Upgrade returns the lowest version that fixes every vulnerability of an installed package. fixes
 // has the fixed versions of each vulnerability. Several fixed versions of one vulnerability are for
-// different release lines, such as 1.25.13 and 1.26.6: then it is the one of the installed line.
+// different release lines, such as 1.25.13 and 1.26.6. Then Upgrade uses the fixed version of the
+// installed release line.
 //
-// Types without a known order are compared if all versions are dotted numbers, which every ecosystem
-// orders alike. Upgrade returns an error if the versions cannot be compared, or if a vulnerability
-// has no fixed version.
+// Versions of a type without known rules are compared if all of them are dotted numbers, which
+// every ecosystem orders alike. Upgrade returns an error if the versions cannot be compared, or if
+// a vulnerability has no fixed version.
 func Upgrade(purlType, installed string, fixes [][]string) (string, error) {
 	if len(fixes) == 0 {
-		return "", errors.New("there is no fixed version")
+		return "", errors.New("a vulnerability has no fixed version")
 	}
 	lists := make([]line, len(fixes))
 	for i, versions := range fixes {
@@ -47,8 +48,8 @@ func Upgrade(purlType, installed string, fixes [][]string) (string, error) {
 	return best, nil
 }
 
-// Highest returns the highest of several versions. It returns an error if there are none, or if they
-// cannot be compared.
+// Highest returns the highest of several versions. It returns an error if versions is empty or if
+// the versions cannot be compared.
 func Highest(purlType string, versions []string) (string, error) {
 	l, err := sorted(purlType, versions)
 	if err != nil {
@@ -57,12 +58,12 @@ func Highest(purlType string, versions []string) (string, error) {
 	return l[len(l)-1], nil
 }
 
-// line is the fixed versions of one vulnerability, the lowest first.
+// line has the fixed versions of one vulnerability, the lowest first.
 type line []string
 
 func sorted(purlType string, versions []string) (line, error) {
 	if len(versions) == 0 {
-		return nil, errors.New("there is no fixed version")
+		return nil, errors.New("the vulnerability has no fixed version")
 	}
 	l := slices.Clone(versions)
 	var failed error
@@ -92,7 +93,7 @@ func start(purlType, installed string, lists []line) (string, error) {
 			}
 		}
 		if older {
-			return "", fmt.Errorf("no fix is above the installed version %s", installed)
+			return "", fmt.Errorf("no fixed version is above the installed version %s", installed)
 		}
 		if best == "" {
 			best = pick
@@ -108,8 +109,9 @@ func start(purlType, installed string, lists []line) (string, error) {
 	return best, nil
 }
 
-// fixed returns the lowest version from at on that has the fix. A version between two fixes has the
-// lower one if it is clearly of the same release line. Otherwise it counts as affected.
+// fixed returns the lowest version that has the fix and is not below the version at. A version
+// between two fixed versions has the fix of the lower one if it is clearly of the same release
+// line. Otherwise it counts as affected.
 func (l line) fixed(purlType, at string) (string, error) {
 	lower := ""
 	for _, v := range l {
@@ -129,7 +131,8 @@ func (l line) fixed(purlType, at string) (string, error) {
 	return at, nil
 }
 
-// order compares by the rules of the type or, if it has none, by the numbers of dotted versions.
+// order compares versions by the rules of the type. If that fails, it compares them as dotted
+// numbers.
 func order(purlType, a, b string) (int, error) {
 	if a == b {
 		return 0, nil

@@ -66,8 +66,8 @@ func TestHighest(t *testing.T) {
 	}
 }
 
-// FuzzUpgrade checks that the result is a fixed version, at least as high as a fix of each
-// vulnerability, and higher than the installed version if there is such a fix.
+// FuzzUpgrade checks that the result of Upgrade is a fixed version, at least as high as a fix of
+// each vulnerability, and higher than the installed version if such a fix exists.
 func FuzzUpgrade(f *testing.F) {
 	f.Add("golang", "1.25.3", "1.25.13", "1.26.6", "1.26.2")
 	f.Add("deb", "1:1.0-1", "1:1.2", "1.3", "2:0")
@@ -94,8 +94,8 @@ func FuzzUpgrade(f *testing.F) {
 	})
 }
 
-// TestUpgradeNeverGoesBack checks fixes that are all below the installed version: they belong to other
-// release lines, and installing one would be a downgrade.
+// TestUpgradeNeverGoesBack checks that Upgrade returns an error if all fixed versions are below the
+// installed version. They belong to other release lines, so installing one would be a downgrade.
 func TestUpgradeNeverGoesBack(t *testing.T) {
 	for _, c := range []struct {
 		purlType, installed string

@@ -10,9 +10,10 @@ import (
 	"time"
 )
 
-// advisory has the fields of a CSAF 2.0 document that describe affected products. The types of
-// github.com/gocsaf/csaf are not used, because they cannot parse the hashes and the product groups
-// that the standard defines. See https://docs.oasis-open.org/csaf/csaf/v2.0/os/csaf-v2.0-os.html.
+// advisory has the fields of a CSAF 2.0 document that describe affected products. imagegate does
+// not use the types of github.com/gocsaf/csaf, because they cannot parse the hashes and the product
+// groups that the standard defines. See
+// https://docs.oasis-open.org/csaf/csaf/v2.0/os/csaf-v2.0-os.html.
 type advisory struct {
 	Document struct {
 		Category    string `json:"category"`
@@ -82,8 +83,8 @@ type vulnerability struct {
 	} `json:"threats"`
 }
 
-// These are the values that the standard defines. An empty status means that the value does not
-// state whether a product is affected.
+// The values that the CSAF standard defines. An empty status means that the value does not state
+// whether a product is affected.
 var (
 	csafStatuses = map[string]Status{
 		"known_not_affected": NotAffected, "fixed": Fixed, "first_fixed": Fixed, "known_affected": Affected,
@@ -91,7 +92,7 @@ var (
 	}
 	csafLabels = []string{"component_not_present", "inline_mitigations_already_exist",
 		"vulnerable_code_cannot_be_controlled_by_adversary", "vulnerable_code_not_in_execute_path", "vulnerable_code_not_present"}
-	// partOf states for each relationship whether one product becomes part of the other.
+	// partOf states for each kind of relationship whether one product becomes part of the other.
 	partOf = map[string]bool{"default_component_of": true, "external_component_of": true, "optional_component_of": true,
 		"installed_on": true, "installed_with": false}
 )
@@ -143,8 +144,8 @@ type productTree struct {
 	groups   map[string][]string
 }
 
-// product holds the names of a product and, if a statement is about a package in the product, the
-// names of that package.
+// product has the names of a product. If a statement is about a package in the product, inside has
+// the names of that package.
 type product struct{ names, inside []string }
 
 func newProductTree(doc advisory) (*productTree, error) {
@@ -193,7 +194,7 @@ func (t *productTree) walk(branches []branch) error {
 	return nil
 }
 
-// relate adds the product that a relationship defines.
+// relate adds the product that a relationship defines to the product tree.
 func (t *productTree) relate(r relationship) error {
 	part, ok := t.products[r.ProductReference]
 	whole, ok2 := t.products[r.RelatesTo]
@@ -202,9 +203,9 @@ func (t *productTree) relate(r relationship) error {
 		return fmt.Errorf("relationship %[2]q of product %[1]q: unknown category, or %[3]q or %[4]q is not in the product tree", r.FullProductName.ProductID, r.Category, r.ProductReference, r.RelatesTo)
 	}
 	made := product{names: []string{}}
-	// A chain of relationships is not supported: such a product matches nothing. The same applies
-	// to a part without a usable name, because the statement would otherwise apply to the whole
-	// product.
+	// A chain of relationships is not supported: the resulting product matches nothing. A part
+	// without a usable name also matches nothing, because the statement would otherwise apply to
+	// the whole product.
 	if within && part.inside == nil && whole.inside == nil && len(part.names) > 0 {
 		made = product{names: whole.names, inside: part.names}
 	}
@@ -260,7 +261,7 @@ func (t *productTree) statements(v vulnerability) ([]Statement, error) {
 	justification, impact := map[string]string{}, map[string]string{}
 	for _, f := range v.Flags {
 		if !slices.Contains(csafLabels, f.Label) {
-			return nil, fmt.Errorf("unknown flag %q", f.Label)
+			return nil, fmt.Errorf("unknown justification flag %q", f.Label)
 		}
 		if err := t.note(justification, f.Label, f.ProductIDs, f.GroupIDs); err != nil {
 			return nil, err
@@ -290,7 +291,7 @@ func (t *productTree) statements(v vulnerability) ([]Statement, error) {
 	return out, nil
 }
 
-// note stores a text for products and for the products of groups.
+// note stores a text for the given products and for the products of the given groups.
 func (t *productTree) note(notes map[string]string, text string, products, groups []string) error {
 	for _, id := range products {
 		notes[id] = text

@@ -79,7 +79,7 @@ func cycloneDX(data []byte) ([]Statement, error) {
 	var out []Statement
 	for i, v := range *bom.Vulnerabilities {
 		if v.Analysis == nil {
-			continue // a vulnerability without analysis is a finding and not a VEX statement
+			continue // a vulnerability without an analysis is a finding and not a VEX statement
 		}
 		one, err := analysis(v)
 		if err != nil {
@@ -131,7 +131,7 @@ func analysis(v cdx.Vulnerability) (Statement, error) {
 	return out, nil
 }
 
-// refs finds components by their bom-ref.
+// refs finds the components of a BOM by their bom-ref.
 type refs struct {
 	of      map[string]*cdx.Component
 	product *cdx.Component
@@ -155,8 +155,8 @@ func (r refs) add(components []cdx.Component) error {
 	return nil
 }
 
-// resolve returns the names of the product, and of the affected package in the product, that a
-// reference in "affects" stands for.
+// resolve returns the names of the product, and of the affected package in it, for a reference in
+// "affects".
 func (r refs) resolve(ref string) (products, subcomponents []string, err error) {
 	c, known := r.of[ref]
 	switch {

@@ -50,7 +50,7 @@ func openVEX(data []byte) ([]Statement, error) {
 			one.Aliases = append(one.Aliases, string(alias))
 		}
 		if len(st.Products) == 0 {
-			out = append(out, one) // FromAttestation adds the product
+			out = append(out, one) // FromAttestation adds a missing product
 			continue
 		}
 		for _, p := range st.Products {
@@ -60,7 +60,7 @@ func openVEX(data []byte) ([]Statement, error) {
 				forProduct.Subcomponents = append(forProduct.Subcomponents, names(sub.Component)...)
 			}
 			// An empty list of subcomponents would mean the whole product. So if no subcomponent
-			// has a usable name, the statement matches nothing.
+			// has a usable name, the statement must match nothing.
 			if len(p.Subcomponents) > 0 && len(forProduct.Subcomponents) == 0 {
 				forProduct.Products = []string{}
 			}

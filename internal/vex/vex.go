@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// Limits for one document.
+// Limits for one VEX document.
 const (
 	maxBytes      = 10 << 20
 	maxStatements = 100_000
@@ -27,7 +27,7 @@ const (
 // Status is the status of a vulnerability in a product.
 type Status string
 
-// These are the statuses, with the names that OpenVEX uses.
+// The statuses, with the names that OpenVEX uses.
 const (
 	NotAffected        Status = "not_affected"
 	Affected           Status = "affected"
@@ -59,8 +59,8 @@ type Statement struct {
 	Timestamp time.Time
 }
 
-// Parse parses a document of at most 10 MiB. name is used in errors. One invalid statement makes
-// the whole document invalid.
+// Parse parses a VEX document of at most 10 MiB. name is the name of the document in errors. One
+// invalid statement makes the whole document invalid.
 func Parse(name string, data []byte) ([]Statement, error) {
 	out, err := parse(data)
 	if err != nil {
@@ -166,8 +166,8 @@ func FromAttestation(predicateType string, predicate []byte, subjects []string) 
 func unambiguous(data []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	type object struct {
-		keys map[string]bool // nil for an array
-		key  bool            // the next token is a key
+		keys map[string]bool // the keys of an object so far; nil for an array
+		key  bool            // true if the next token is a key
 	}
 	var open []object
 	for {

@@ -31,7 +31,7 @@ func TestParse(t *testing.T) {
 	at := func(month time.Month, day, hour, minute int) time.Time {
 		return time.Date(2026, month, day, hour, minute, 0, 0, time.UTC)
 	}
-	no := []string{} // a product that matches nothing
+	no := []string{} // an empty list of products, which matches nothing
 	base := func(doc, author, id string, s Status, when time.Time) Statement {
 		out := Statement{ID: id, Status: s, Document: doc, Author: author, Timestamp: when}
 		if id == "CVE-2024-0727" {
@@ -111,7 +111,7 @@ func TestInvalidDocumentIsAnError(t *testing.T) {
 		{"csaf.json", `"product_id": "unnamed"`, `"product_id": "openssl"`, "used twice"},
 		{"csaf.json", `"threats": [{"category": "impact", "details": "PKCS12 files are never read."}]`, `"title": "x"`, "needs a justification"},
 		{"csaf.json", `"csaf_version": "2.0"`, `"csaf_version": "9.0"`, "must be 2.0"},
-		{"csaf.json", `"label": "vulnerable_code_not_in_execute_path"`, `"label": "because"`, "unknown flag"},
+		{"csaf.json", `"label": "vulnerable_code_not_in_execute_path"`, `"label": "because"`, "unknown justification flag"},
 		{"csaf.json", `"known_not_affected"`, `"not_affected"`, "unknown product status"},
 		{"csaf.json", `"default_component_of"`, `"somewhere_near"`, "unknown category"},
 		{"csaf.json", `"group_ids": ["both"]`, `"group_ids": ["all"]`, "group "},

@@ -1,4 +1,5 @@
-// Package diff compares two evaluations of an image: what changed, and why an outcome is different.
+// Package diff compares two evaluations of an image: it reports what changed, and why an outcome is
+// different.
 package diff
 
 import (
@@ -36,8 +37,8 @@ const (
 	ChangeExploited ChangeKind = "known to be exploited"
 	ChangeException ChangeKind = "exception expired"
 	ChangeGrace     ChangeKind = "grace ended"
-	// ChangeOutcome is a changed result without one of the reasons above. For example, the severity
-	// or score of a finding has changed.
+	// ChangeOutcome is a changed result for a reason that is not listed above. For example, the
+	// severity or score of a finding has changed.
 	ChangeOutcome ChangeKind = "decided differently"
 )
 
@@ -80,7 +81,7 @@ func Snapshots(before, after Snapshot) []Change {
 	for i := range later.all {
 		now := &later.all[i]
 		if later.find(now) != now {
-			continue // the same finding for another version of the package, with a milder result
+			continue // the same finding in another version of the package, with a less strict result
 		}
 		switch was := earlier.find(now); {
 		case was != nil:
@@ -103,7 +104,7 @@ func Snapshots(before, after Snapshot) []Change {
 	return c
 }
 
-// changes is the result of Snapshots while it is built.
+// changes is the result of Snapshots while it is being built.
 type changes []Change
 
 func (c *changes) add(change Change, format string, args ...any) {
@@ -144,11 +145,11 @@ func findingName(f *evidence.Finding) string {
 	return f.ID + " in " + wording.Joined(f.Package.Name, f.Package.Version)
 }
 
-// entries is an index of one decision's entries. It finds the entry that corresponds to an entry of
-// another decision.
+// entries is an index of the entries of one decision. It finds the entry that corresponds to an
+// entry of another decision.
 type entries struct {
 	all   []explain.Explanation
-	first map[entryKey]int // index in all of the strictest entry with this key
+	first map[entryKey]int // the index in all of the strictest entry with this key
 }
 
 type entryKey struct{ platform, id, packageType, packageName, message string }

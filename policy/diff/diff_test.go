@@ -15,7 +15,8 @@ var now = time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC)
 
 const day = 24 * time.Hour
 
-// evidenceWith returns evidence with these findings that passes every policy otherwise.
+// evidenceWith returns evidence with these findings. Apart from the findings, it passes every
+// policy.
 func evidenceWith(findings ...evidence.Finding) evidence.Input {
 	return evidence.Input{
 		Image: evidence.Image{Reference: "registry.example/team/app:1", Repository: "registry.example/team/app", Digest: "sha256:a"},
@@ -39,7 +40,7 @@ func finding(id string, severity evidence.Severity) evidence.Finding {
 	}
 }
 
-// graced returns a finding whose grace period began at that time.
+// graced returns a finding whose grace period starts at the given time.
 func graced(fixed time.Time) evidence.Finding {
 	f := finding("CVE-1", evidence.SeverityHigh)
 	f.Fixes = []evidence.Fix{{Version: "3", Available: fixed.Add(time.Hour)}, {Version: "2", Available: fixed}, {Version: "4"}}

@@ -61,7 +61,8 @@ func (b *Baseline) Lookup() func(platform string, f *Finding) bool {
 	}
 }
 
-// inherited is the set of findings in a baseline, with one key for each id and alias.
+// inherited is the set of findings in a baseline. It has one key for each id and alias of a
+// finding.
 type inherited map[inheritedKey]bool
 
 type inheritedKey struct{ platform, id, packageType, packageName string }

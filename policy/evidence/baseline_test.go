@@ -6,8 +6,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestBaselineFindingsMustBeInEveryApprovedImage checks several destinations: only findings that
-// all approved images have are inherited.
+// TestBaselineFindingsMustBeInEveryApprovedImage checks that, with several destinations, only
+// findings that all approved images have are inherited.
 func TestBaselineFindingsMustBeInEveryApprovedImage(t *testing.T) {
 	one := func(digest string, findings ...BaselineFinding) *Baseline {
 		return &Baseline{Digests: []string{digest}, Findings: findings}

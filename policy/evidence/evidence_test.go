@@ -6,8 +6,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestPublicEvidenceHasNoCredentials checks that only the values that look like credentials are
-// hidden, and that the original keeps the values, because rules need them.
+// TestPublicEvidenceHasNoCredentials checks that Public hides only values that look like
+// credentials, and that the original evidence keeps them, because rules need them.
 func TestPublicEvidenceHasNoCredentials(t *testing.T) {
 	in := Input{Platforms: []Platform{
 		{Platform: "a", Config: &ImageConfig{Labels: map[string]string{"token": "s3cr3t", "team": "a"}, HiddenLabels: []string{"gone", "token"}}},

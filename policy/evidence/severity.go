@@ -31,7 +31,7 @@ func ParseSeverity(s string) (Severity, error) {
 			return Severity(i), nil
 		}
 	}
-	return SeverityUnknown, fmt.Errorf("unknown severity %q: want one of %s", s, strings.Join(severityNames[:], ", "))
+	return SeverityUnknown, fmt.Errorf("unknown severity %q: expected one of %s", s, strings.Join(severityNames[:], ", "))
 }
 
 // AtLeast reports whether s reaches the threshold. SeverityUnknown reaches every threshold. Every

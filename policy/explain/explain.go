@@ -89,7 +89,7 @@ func Entries(s policy.Set, in evidence.Input, d policy.Decision, id string, now 
 	return explanations
 }
 
-// explained is a policy with the function that lists its matching rules.
+// explained is a policy with a function that lists its rules that match a finding.
 type explained struct {
 	*policy.Policy
 	matching func(p *evidence.Platform, f *evidence.Finding) []policy.MatchingRule
@@ -152,7 +152,7 @@ func (e *Explanation) explainRule(policies []explained) {
 		return
 	}
 	for _, p := range policies {
-		// Without a position, the rule is a default that applies in every policy.
+		// A rule without a position is a default of every policy.
 		if e.Position.File == "" || e.Position.File == p.File {
 			e.ExceptIn = append(e.ExceptIn, placeIn(p.Policy))
 		}

@@ -18,7 +18,8 @@ var now = time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC)
 
 const day = 24 * time.Hour
 
-// evidenceWith returns evidence with these findings that passes every policy otherwise.
+// evidenceWith returns evidence with these findings. Apart from the findings, it passes every
+// policy.
 func evidenceWith(findings ...evidence.Finding) evidence.Input {
 	return evidence.Input{
 		Image: evidence.Image{Reference: "registry.example/team/app:1", Repository: "registry.example/team/app", Digest: "sha256:a"},
@@ -42,7 +43,7 @@ func finding(id string, severity evidence.Severity) evidence.Finding {
 	}
 }
 
-// graced returns a finding whose grace period began at that time.
+// graced returns a finding whose grace period starts at the given time.
 func graced(fixed time.Time) evidence.Finding {
 	f := finding("CVE-1", evidence.SeverityHigh)
 	f.Fixes = []evidence.Fix{{Version: "3", Available: fixed.Add(time.Hour)}, {Version: "2", Available: fixed}, {Version: "4"}}
@@ -117,13 +118,13 @@ images:
 	if diff := cmp.Diff(want, Entries(s, in, d, "high", now)); diff != "" {
 		t.Errorf("by its rule: %s", diff)
 	}
-	// The name of a rule selects a finding only if the rule decides about it.
+	// The name of a rule selects only findings that the rule decides about.
 	for _, none := range []string{"CVE-3", "rest", "HIGH"} {
 		if got := Entries(s, in, d, none, now); got != nil {
 			t.Errorf("%s: %+v", none, got)
 		}
 	}
-	// The finding is a warning, and will never block, so it needs no remedy.
+	// The finding is a warning and will never block, so it needs no remedy.
 	got = Entries(policy.Set{team}, in, policy.Set{team}.Evaluate(in, now), "CVE-2", now)
 	if len(got) != 1 || got[0].Outcome != Warned || len(got[0].Rules) != 1 || got[0].ExceptIn != nil || got[0].Remedies != nil {
 		t.Errorf("%+v", got)

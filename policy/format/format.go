@@ -23,9 +23,9 @@ const day = 24 * time.Hour
 // version is the version of the policy format.
 const version = 1
 
-// Policy writes a policy as one equivalent file. It leaves out default values and comments, and
-// includes the exceptions of separate files. Parsing the result gives p again, except for digest,
-// file and positions.
+// Policy writes a policy as one equivalent file. It omits default values and comments, and includes
+// the exceptions of separate files. Parsing the result gives p again, except for its digest, file
+// and positions.
 func Policy(p *policy.Policy) ([]byte, error) { return formatYAML(document(p)) }
 
 func formatYAML(n *yaml.Node) ([]byte, error) {
@@ -51,9 +51,9 @@ func document(p *policy.Policy) *yaml.Node {
 			if len(p.Exceptions) > 0 && !limitsExceptions(p) {
 				add(n, key, nodeOf(v.Field(i)))
 			}
-		case strings.HasPrefix(key, "exceptions"): // written by exceptionMapping
+		case strings.HasPrefix(key, "exceptions"): // exceptionMapping writes this field
 		default:
-			// A section that has only defaults is left out, too.
+			// A section that has only default values is omitted, too.
 			if value := nodeOf(v.Field(i)); value.Kind != yaml.MappingNode || len(value.Content) > 0 {
 				add(n, key, value)
 			}

@@ -27,8 +27,8 @@ func samePolicy(t *testing.T, a, b *policy.Policy) string {
 		}))
 }
 
-// checkFormat writes p and parses the result. The parsed policy must equal p, and writing it must
-// give the same file.
+// checkFormat writes p and parses the result. The parsed policy must equal p, and writing the
+// parsed policy must give the same file.
 func checkFormat(t *testing.T, p *policy.Policy) {
 	t.Helper()
 	text, err := Policy(p)
@@ -77,8 +77,8 @@ images:
       - {id: CVE-2, reason: r, owner: o, expires: 2026-07-01}
 `
 
-// effects is a policy with single effects and mappings of effects, both for all images and in a
-// scope.
+// effects is a policy that sets groups of effects both by a single effect and by a mapping, for all
+// images and in a scope.
 const effects = `version: 1
 rules:
   - name: all
@@ -95,7 +95,8 @@ images:
     sbom: {unknowns: {file: block, testData: block}}
 `
 
-// TestFormat checks every policy of the golden cases and the examples.
+// TestFormat checks that every policy in the golden cases and the examples survives writing and
+// parsing.
 func TestFormat(t *testing.T) {
 	for _, pattern := range []string{"../testdata/evaluate/*/*.yaml", "../../examples/policies/*.yaml"} {
 		files, err := filepath.Glob(pattern)
@@ -159,7 +160,8 @@ sbom:
 	}
 }
 
-// FuzzPolicy checks that every policy that Parse accepts is the same after it is written and read.
+// FuzzPolicy checks that every policy that Parse accepts is the same after it is written and parsed
+// again.
 func FuzzPolicy(f *testing.F) {
 	files, err := filepath.Glob("../../examples/policies/*.yaml")
 	if err != nil || len(files) == 0 {

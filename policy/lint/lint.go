@@ -66,7 +66,7 @@ func Set(s policy.Set, now time.Time) []policy.Problem {
 	return problems
 }
 
-// exceptionLists returns the exceptions for all images, then the exceptions of each scope.
+// exceptionLists returns the policy's own exceptions, then the exceptions of each scope.
 func exceptionLists(p *policy.Policy) [][]policy.Exception {
 	lists := [][]policy.Exception{p.Exceptions}
 	for i := range p.Images {
@@ -89,19 +89,19 @@ func sortProblems(problems []policy.Problem) {
 	})
 }
 
-// rules checks all rules about findings.
+// rules reports rules about findings that have no effect.
 func rules(p *policy.Policy) []policy.Problem {
 	return rulesOf(p, func(*policy.Rule) bool { return true })
 }
 
-// rulesOf checks the rules that ofInterest selects against all rules of p.
+// rulesOf compares the rules that ofInterest selects with all rules of p.
 func rulesOf(p *policy.Policy, ofInterest func(*policy.Rule) bool) []policy.Problem {
 	var problems []policy.Problem
 	// A rule that blocks decides before one that warns, wherever it is in the file.
 	ordered := slices.Clone(p.Rules)
 	slices.SortStableFunc(ordered, func(a, b policy.Rule) int { return cmp.Compare(a.Effect, b.Effect) })
-	// A rule that never fires is not compared with later rules: the rule that covers it also covers
-	// everything that it covers.
+	// A rule that never fires need not be compared with later rules. The rule that covers it also
+	// covers everything that it covers.
 	var alive []rule
 	for _, r := range withIDs(ordered) {
 		if !ofInterest(r.Rule) {
@@ -124,7 +124,7 @@ func rulesOf(p *policy.Policy, ofInterest func(*policy.Rule) bool) []policy.Prob
 	return problems
 }
 
-// scopes checks every scope.
+// scopes checks the rules of every scope.
 func scopes(p *policy.Policy) []policy.Problem {
 	var problems []policy.Problem
 	for i := range p.Images {
@@ -133,11 +133,10 @@ func scopes(p *policy.Policy) []policy.Problem {
 	return problems
 }
 
-// scope checks the rules that a scope adds or replaces. It does not report other rules that have no
+// scope checks the rules that a scope adds or replaces. It does not report that other rules have no
 // effect for the scope's images, because they may have an effect for other images.
 func scope(p *policy.Policy, s *policy.Scope) []policy.Problem {
-	// Apply only this scope: in this copy of the policy, it is the only scope and matches every
-	// image.
+	// Copy the policy with this scope as its only scope, and let the scope match every image.
 	scoped := *p
 	scoped.Images = []policy.Scope{{Position: s.Position, Match: []string{"*"}, Keys: s.Keys, Policy: s.Policy}}
 	merged, added := scoped.ForImage("registry.example/any"), additions(&s.Policy)
@@ -198,8 +197,8 @@ func covering(p *policy.Policy, rules []rule, r rule) *rule {
 		if !a.covers(&r) {
 			continue
 		}
-		// Although a matches everything, r can still block while a only warns: during a longer
-		// grace period of a, or because the baseline turns only a into a warning.
+		// Although a matches everything that r matches, r can still block while a only warns:
+		// during a longer grace period of a, or because the baseline turns only a into a warning.
 		inherits := p.Baseline != policy.InheritNothing && a.ids == nil && r.ids != nil
 		if r.Effect == policy.Warn || a.Grace <= r.Grace && !inherits {
 			return a
@@ -208,10 +207,10 @@ func covering(p *policy.Policy, rules []rule, r rule) *rule {
 	return nil
 }
 
-// covers reports whether r matches everything that b matches. It compares conditions, so it can
-// miss such a pair.
+// covers reports whether r matches everything that b matches. It only compares single conditions,
+// so it can miss such a pair.
 func (r *rule) covers(b *rule) bool {
-	// Every finding reaches the severity negligible, so this minimum is equivalent to no minimum.
+	// Every finding reaches the severity negligible, so negligible is equivalent to no minimum.
 	return max(r.Severity, evidence.SeverityNegligible) <= max(b.Severity, evidence.SeverityNegligible) &&
 		(r.Fix == policy.FixableAny || r.Fix == b.Fix) &&
 		(!r.KEV || b.KEV) &&
@@ -252,7 +251,7 @@ func vex(p *policy.Policy) []policy.Problem {
 	return nil
 }
 
-// exceptionsForRules checks the exceptions that name a rule.
+// exceptionsForRules reports exceptions that name a rule and cover nothing.
 func exceptionsForRules(p *policy.Policy) []policy.Problem {
 	var problems []policy.Problem
 	vulnerabilities, others := map[string]bool{}, map[string]bool{}
@@ -280,7 +279,7 @@ func exceptionsForRules(p *policy.Policy) []policy.Problem {
 }
 
 // ruleNames adds the names of the rules about vulnerabilities to one set, and the names of all
-// other rules to another. It takes every list element with a name and a position for a rule.
+// other rules to another. Every list element with a name and a position counts as a rule.
 func ruleNames(p *policy.Policy, vulnerabilities, others map[string]bool) {
 	v := reflect.ValueOf(p).Elem()
 	for i := range v.NumField() {
@@ -297,7 +296,7 @@ func ruleNames(p *policy.Policy, vulnerabilities, others map[string]bool) {
 			names := others
 			switch r := list.Index(j).Interface().(type) {
 			case policy.SignerRule:
-				continue // a signer is not a rule
+				continue // a signer has a name and a position, but is not a rule
 			case policy.Rule:
 				names = vulnerabilities
 			case policy.CustomRule:

@@ -128,7 +128,8 @@ func TestLintOfSections(t *testing.T) {
 	}
 }
 
-// TestLintOfLists checks rules and exceptions that add nothing or contradict another.
+// TestLintOfLists checks that Policy reports rules and exceptions that add nothing to another one
+// or contradict it.
 func TestLintOfLists(t *testing.T) {
 	const exception = "reason: r, owner: o, expires: "
 	for _, tt := range []struct {
@@ -204,7 +205,7 @@ func TestLintOfARepeatedPolicy(t *testing.T) {
 }
 
 // TestLintedRuleNeverDecides compares Policy with Evaluate for all pairs of rules. Policy must
-// report that a rule never fires if, and only if, it decides about no finding.
+// report that a rule never fires if, and only if, the rule never decides about a finding.
 func TestLintedRuleNeverDecides(t *testing.T) {
 	at := func(line int) policy.Position { return policy.Position{File: "p.yaml", Line: line, Column: 1} }
 	var rules []policy.Rule
@@ -269,8 +270,8 @@ images:
       - {id: CVE-1, reason: r, owner: o, expires: 2026-01-01}
 `)
 	want := []string{
-		`p.yaml:8:5: the scope has the pattern "GHCR.io/a", which means "ghcr.io/a": write that`,
-		`p.yaml:8:5: the scope has a tag or digest in its pattern "b:*", which is compared with the repository alone: write "docker.io/library/b"`,
+		`p.yaml:8:5: the scope has the pattern "GHCR.io/a", whose canonical form is "ghcr.io/a": write that form`,
+		`p.yaml:8:5: the scope has a tag or digest in its pattern "b:*", but only the repository is compared: write "docker.io/library/b"`,
 		`p.yaml:10:9: rule "critical" never fires: rule "high" on line 3 matches everything that it matches`,
 		`p.yaml:13:9: the exception for "CVE-1" expired on 2026-01-01T00:00:00Z: remove or renew it`,
 	}
@@ -323,7 +324,7 @@ func TestLintOfASet(t *testing.T) {
 	}
 }
 
-// FuzzPolicy checks that Policy handles every policy that Parse accepts.
+// FuzzPolicy checks that Policy does not fail for any policy that Parse accepts.
 func FuzzPolicy(f *testing.F) {
 	files, err := filepath.Glob("../../examples/policies/*.yaml")
 	if err != nil || len(files) == 0 {

@@ -10,15 +10,15 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/spdx"
 )
 
-// lists checks the rules about packages, licenses and images. Unlike rules about vulnerabilities,
-// each of them decides on its own. lists reports rules that add nothing to another rule, and pairs
-// that no image can satisfy.
+// lists checks the lists of rules about packages, licenses and images. Unlike rules about
+// vulnerabilities, each of these rules decides on its own. lists reports rules that add nothing to
+// another rule, and pairs of rules that no image can satisfy.
 type lists struct {
 	*policy.Policy
-	// varying holds the names of rules that scopes or exceptions change. Such a rule does not make
+	// varying has the names of rules that scopes or exceptions change. Such a rule does not make
 	// another rule redundant, because it may not apply to every image.
 	varying map[string]bool
-	// about reports whether a pair of rules must be checked.
+	// about reports whether a pair of rules must be compared.
 	about    func(a, b policy.Position) bool
 	problems []policy.Problem
 }
@@ -169,7 +169,7 @@ func distribution(p *policy.Policy) []policy.Problem {
 	return problems
 }
 
-// repeated reports exceptions in a list that add nothing to another one. It skips expired
+// repeated reports exceptions in a list that add nothing to another exception. It skips expired
 // exceptions, which the function expiring reports.
 func repeated(list []policy.Exception, now time.Time) []policy.Problem {
 	var problems []policy.Problem

@@ -19,8 +19,8 @@ func (c *Case) Check(s policy.Set, in evidence.Input) []string {
 	x := &c.Expect
 	var differences []string
 	if x.Passed != d.Passed {
-		differences = append(differences, map[bool]string{true: "want it to pass, and it is denied", false: "want it denied, and it passes"}[x.Passed])
-		// Also list the violations, because they show why the image was denied.
+		differences = append(differences, map[bool]string{true: "the image should pass, but is denied", false: "the image should be denied, but passes"}[x.Passed])
+		// The violations show why the image was denied, so list them, too.
 		if x.Passed && x.Violations == nil {
 			for i := range d.Violations {
 				differences = append(differences, "violation: "+listedText(&d.Violations[i]))
@@ -115,7 +115,7 @@ func (e *Expected) text() string {
 	return text
 }
 
-// listedText describes an entry of a decision in a difference.
+// listedText describes an entry of a decision for a difference.
 func listedText(v *policy.Violation) string {
 	text := fmt.Sprintf("rule %q", v.Rule)
 	if v.Position.Line > 0 {

@@ -13,14 +13,14 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
-// standInDigest replaces a digest that a case does not set.
+// standInDigest is the digest of an image or platform if a case does not set the digest.
 var standInDigest = "sha256:" + strings.Repeat("0", 64)
 
 // standInAdvisories is roughly the number of advisories that a full database has for a Debian
 // release.
 const standInAdvisories = 30_000
 
-// evidence reads an Input at the time now, and fills in the parts that the case leaves out.
+// evidence returns a reader of an Input at the time now. It fills in the parts that the case omits.
 func (d *decoder) evidence(key, n *yaml.Node, now time.Time) *evidence.Input {
 	r := evidenceReader{d, now}
 	in := &evidence.Input{
@@ -41,8 +41,8 @@ func (d *decoder) evidence(key, n *yaml.Node, now time.Time) *evidence.Input {
 	return in
 }
 
-// evidenceReader reads values of the types of evidence, by their names in JSON. It uses reflection,
-// because a reader for each type could forget a new field.
+// evidenceReader reads values of the types of evidence by their JSON names. It uses reflection,
+// because with a reader for each type a new field could be forgotten.
 type evidenceReader struct {
 	*decoder
 	now time.Time
@@ -61,8 +61,8 @@ func (r evidenceReader) config() *evidence.ImageConfig {
 	return &evidence.ImageConfig{User: "65532", Created: r.now}
 }
 
-// standInPackages returns the packages of an image that does not list any: the packages of its
-// findings and one more.
+// standInPackages returns the packages of a platform without listed packages: the packages of
+// its findings, and one package that is always there, so that the SBOM is not empty.
 func standInPackages(findings []evidence.Finding) []evidence.Package {
 	licenses := []string{"MIT"}
 	packages := []evidence.Package{{Name: "stand-in", Version: "1", Type: "deb", PURL: "pkg:deb/debian/stand-in@1", Licenses: licenses}}
@@ -118,7 +118,7 @@ func (r evidenceReader) fields(v reflect.Value) []strict.Field {
 	return fields
 }
 
-// slice sets the list even if it is empty, so that no default replaces it.
+// slice sets the list even if it is empty, so that no default replaces an empty list.
 func (r evidenceReader) slice(v reflect.Value) strict.Reader {
 	return func(key, value *yaml.Node) {
 		v.Set(reflect.MakeSlice(v.Type(), 0, len(value.Content)))
@@ -154,7 +154,7 @@ func (r evidenceReader) texts(v reflect.Value) strict.Reader {
 // plain reads a text, a number or a bool.
 func (r evidenceReader) plain(v reflect.Value) strict.Reader {
 	switch v.Kind() {
-	case reflect.String: // any text: an image may have any name
+	case reflect.String: // any text is allowed: for example, an image may have any name
 		return strict.Scalar(r.Decoder, pointer[string](v), "text", func(s string) (string, error) { return s, nil }, "!!str")
 	case reflect.Bool:
 		return r.truth(pointer[bool](v))
@@ -168,11 +168,12 @@ func (r evidenceReader) plain(v reflect.Value) strict.Reader {
 	case reflect.Float64:
 		return strict.Scalar(r.Decoder, pointer[float64](v), "a number", strict.ParseDecimal, "!!float", "!!int")
 	}
-	// This is a bug in this package. Its tests would find it, because they write every type.
+	// A panic here is a bug in this package. Its tests would find it, because they write every
+	// type.
 	panic(fmt.Sprintf("evidence of type %s cannot be written in a suite", v.Type()))
 }
 
-// pointer returns a pointer to v, whose type may be a named type.
+// pointer returns a pointer to v as a *T, even if v has a named type.
 func pointer[T any](v reflect.Value) *T {
 	return v.Addr().Convert(reflect.TypeFor[*T]()).Interface().(*T)
 }

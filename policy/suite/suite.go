@@ -17,7 +17,7 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
-// formatVersion is the version of the format of suites.
+// formatVersion is the version of the file format of suites.
 const formatVersion = 1
 
 // Suite is a file of test cases for policies. It shows which decisions change when a policy is
@@ -120,7 +120,7 @@ func (d *decoder) cases(to *[]Case) strict.Reader {
 			strict.Mandatory("evidence", func(k, value *yaml.Node) { key, evidence = k, value }),
 			strict.Mandatory("expect", d.expectation(&c.Expect)),
 		)
-		if evidence != nil { // the defaults depend on the time of the case
+		if evidence != nil { // the defaults of the evidence depend on the time of the case
 			d.caseEvidence(&c, key, evidence)
 		}
 		*to = append(*to, c)
@@ -159,7 +159,7 @@ func (d *decoder) expectation(to *Expectation) strict.Reader {
 	}
 }
 
-// expected reads a list that may be empty.
+// expected reads a list of expectations, which may be empty.
 func (d *decoder) expected(to *[]Expected) strict.Reader {
 	return func(key, value *yaml.Node) {
 		*to = []Expected{}
@@ -176,7 +176,7 @@ func (d *decoder) expected(to *[]Expected) strict.Reader {
 	}
 }
 
-// truth reads true or false.
+// truth reads the value true or false.
 func (d *decoder) truth(to *bool) strict.Reader {
 	return strict.Scalar(d.Decoder, to, "true or false", func(s string) (bool, error) {
 		switch s {
@@ -185,7 +185,7 @@ func (d *decoder) truth(to *bool) strict.Reader {
 		case "false":
 			return false, nil
 		}
-		return false, errors.New("want true or false")
+		return false, errors.New("expected true or false")
 	}, "!!bool")
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// suiteOf returns a suite of one case with this evidence and expectation.
+// suiteOf returns a suite with one case that has this evidence and expectation.
 func suiteOf(evidence, expect string) string {
 	return "version: 1\npolicies: [p.yaml]\ncases:\n  - name: a\n    now: 2026-06-15\n    evidence: " + evidence + "\n    expect: " + expect + "\n"
 }
@@ -81,29 +81,29 @@ func TestParseErrors(t *testing.T) {
 	for data, want := range map[string]string{
 		"":                                       "s.yaml:1:1: the file is empty",
 		"version: 1\n":                           "s.yaml:1:1: the suite has no \"policies\", which is mandatory\ns.yaml:1:1: the suite has no \"cases\", which is mandatory",
-		"version: 2\npolicies: [a]\ncases: []\n": "s.yaml:1:10: \"version\": version 2 is not supported: want 1\ns.yaml:3:8: \"cases\" is empty: a suite has at least one case",
+		"version: 2\npolicies: [a]\ncases: []\n": "s.yaml:1:10: \"version\": version 2 is not supported: expected 1\ns.yaml:3:8: \"cases\" is empty: a suite has at least one case",
 		"version: 1\npolicies: []\ncases: [{}]\n": `s.yaml:2:11: "policies" is empty: no image can pass without a policy
 s.yaml:3:9: a case has no "name", which is mandatory
 s.yaml:3:9: a case has no "now", which is mandatory
 s.yaml:3:9: a case has no "evidence", which is mandatory
 s.yaml:3:9: a case has no "expect", which is mandatory`,
 		suiteOf("a.json", "{pased: true}"):                                              "s.yaml:7:13: \"expect\" has no \"passed\", which is mandatory\ns.yaml:7:14: unknown key \"pased\" in \"expect\": did you mean \"passed\"?",
-		suiteOf("a.json", "{passed: yes}"):                                              `s.yaml:7:22: "passed" is text: want true or false`,
-		suiteOf("a.json", "{passed: True}"):                                             `s.yaml:7:22: "passed": want true or false`,
-		suiteOf("a.json", "{passed: true, exactly: false}"):                             `s.yaml:7:37: "exactly": "false" can only be true: leave the key out instead`,
+		suiteOf("a.json", "{passed: yes}"):                                              `s.yaml:7:22: "passed" is text: expected true or false`,
+		suiteOf("a.json", "{passed: True}"):                                             `s.yaml:7:22: "passed": expected true or false`,
+		suiteOf("a.json", "{passed: true, exactly: false}"):                             `s.yaml:7:37: "exactly": "false" can only be true: omit the key instead`,
 		suiteOf("a.json", "{passed: true, violations: [{rule: a}]}"):                    `s.yaml:7:13: a decision with violations does not pass`,
 		suiteOf("a.json", "{passed: false, violations: []}"):                            `s.yaml:7:13: a decision without violations passes`,
 		suiteOf("a.json", "{passed: false, violations: [{id: CVE-1}]}"):                 `s.yaml:7:42: an expectation has no "rule", which is mandatory`,
-		suiteOf("[a.json]", "{passed: true}"):                                           `s.yaml:6:15: "evidence" is a list: want the name of a file or a mapping`,
-		suiteOf("", "{passed: true}"):                                                   `s.yaml:6:14: "evidence" is empty: want text`,
+		suiteOf("[a.json]", "{passed: true}"):                                           `s.yaml:6:15: "evidence" is a list: expected the name of a file or a mapping`,
+		suiteOf("", "{passed: true}"):                                                   `s.yaml:6:14: "evidence" is empty: expected text`,
 		suiteOf("{image: {digset: a}}", "{passed: true}"):                               `s.yaml:6:24: unknown key "digset" in "image": did you mean "digest"?`,
-		suiteOf("{database: {built: soon}}", "{passed: true}"):                          `s.yaml:6:34: "built": "soon" is not a date: want one such as 2026-12-31 or 2026-12-31T12:00:00Z`,
-		suiteOf("{platforms: [{findings: [{severity: hihg}]}]}", "{passed: true}"):      `s.yaml:6:51: "severity": unknown severity "hihg": want one of unknown, negligible, low, medium, high, critical`,
+		suiteOf("{database: {built: soon}}", "{passed: true}"):                          `s.yaml:6:34: "built": "soon" is not a date: expected a value such as 2026-12-31 or 2026-12-31T12:00:00Z`,
+		suiteOf("{platforms: [{findings: [{severity: hihg}]}]}", "{passed: true}"):      `s.yaml:6:51: "severity": unknown severity "hihg": expected one of unknown, negligible, low, medium, high, critical`,
 		suiteOf("{platforms: [{findings: [{fixState: gone}]}]}", "{passed: true}"):      `s.yaml:6:51: "fixState": unknown fix state "gone"`,
 		suiteOf("{platforms: [{size: -1}]}", "{passed: true}"):                          `s.yaml:6:35: "size": "-1" is not a plain whole number, zero or more`,
-		suiteOf("{platforms: [{packages: [{version: 1.10}]}]}", "{passed: true}"):       `s.yaml:6:50: "version" is a number: want text in quotes`,
-		suiteOf("{platforms: [{config: {labels: {a: 1}}}]}", "{passed: true}"):          `s.yaml:6:50: "a" is a number: want text in quotes`,
-		suiteOf("{platforms: [{config: {labels: [a]}}]}", "{passed: true}"):             `s.yaml:6:46: "labels" is a list: want a mapping`,
+		suiteOf("{platforms: [{packages: [{version: 1.10}]}]}", "{passed: true}"):       `s.yaml:6:50: "version" is a number: expected text in quotes`,
+		suiteOf("{platforms: [{config: {labels: {a: 1}}}]}", "{passed: true}"):          `s.yaml:6:50: "a" is a number: expected text in quotes`,
+		suiteOf("{platforms: [{config: {labels: [a]}}]}", "{passed: true}"):             `s.yaml:6:46: "labels" is a list: expected a mapping`,
 		suiteOf("{platforms: [{findings: [{epss: {score: .inf}}]}]}", "{passed: true}"): `s.yaml:6:55: "score": ".inf" is not a plain decimal number`,
 	} {
 		s, err := Parse("s.yaml", []byte(data))
@@ -175,8 +175,8 @@ func fillEvidence(v reflect.Value, n *int) {
 	}
 }
 
-// TestSuiteEvidenceHasDefaults checks that defaults cause no violation, and that written values are
-// kept.
+// TestSuiteEvidenceHasDefaults checks that the defaults of evidence cause no violation, and that
+// values in the suite are kept.
 func TestSuiteEvidenceHasDefaults(t *testing.T) {
 	p := parsed(t, `version: 1
 rules:
@@ -241,8 +241,8 @@ exceptions: [{id: CVE-3, reason: r, owner: o, expires: 2030-01-01}]
 		{"{passed: false, exactly: true, violations: [{rule: high}, {rule: no telnet}], warnings: [{rule: rest, id: CVE-2}], " +
 			"excepted: [{rule: high, id: CVE-3}], notAffected: [{rule: high, id: CVE-4}]}", nil},
 		{"{passed: false, exactly: true, warnings: [{rule: rest}]}", nil},
-		{"{passed: true}", []string{"want it to pass, and it is denied", "violation: " + high, "violation: " + telnet}},
-		{"{passed: true, violations: []}", []string{"want it to pass, and it is denied", "unexpected violation: " + high, "unexpected violation: " + telnet}},
+		{"{passed: true}", []string{"the image should pass, but is denied", "violation: " + high, "violation: " + telnet}},
+		{"{passed: true, violations: []}", []string{"the image should pass, but is denied", "unexpected violation: " + high, "unexpected violation: " + telnet}},
 		{"{passed: false, violations: [{rule: high, id: CVE-2}]}", []string{`no violation of rule "high", id CVE-2, which is expected on line 7`}},
 		{"{passed: false, violations: [{rule: high, package: pkg:npm/underscore}]}", []string{`no violation of rule "high", package pkg:npm/underscore, which is expected on line 7`}},
 		{"{passed: false, violations: [{rule: high, platform: linux/arm64}]}", []string{`no violation of rule "high", platform linux/arm64, which is expected on line 7`}},
@@ -257,13 +257,13 @@ exceptions: [{id: CVE-3, reason: r, owner: o, expires: 2030-01-01}]
 			t.Errorf("%s: %s", tt.expect, diff)
 		}
 	}
-	// An image must pass all policies, and an empty set denies every image.
+	// An empty set of policies denies every image.
 	c := parsedCase(t, "{}", "{passed: true}")
 	if got := c.Check(policy.Set{}, *c.Evidence); len(got) == 0 {
 		t.Error("it passes without a policy")
 	}
 	c = parsedCase(t, "{}", "{passed: false}")
-	if diff := cmp.Diff([]string{"want it denied, and it passes"}, c.Check(policy.Set{p}, *c.Evidence)); diff != "" {
+	if diff := cmp.Diff([]string{"the image should be denied, but passes"}, c.Check(policy.Set{p}, *c.Evidence)); diff != "" {
 		t.Error(diff)
 	}
 }

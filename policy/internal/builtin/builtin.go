@@ -2,7 +2,7 @@
 // Most of their names are the path of a key, such as "sbom.minPackages".
 package builtin
 
-// Built-in rules that several packages refer to.
+// Names of built-in rules that several packages refer to.
 const (
 	NotCovered  = "distribution.notCovered"
 	Unknowns    = "sbom.unknowns"
@@ -16,7 +16,7 @@ var (
 	// Paths lists the built-in rules about files. Only an exception for such a rule can have a
 	// path.
 	Paths = []string{NotCovered, Unknowns}
-	// Strict lists the built-in rules that no exception covers: the rules about incomplete
+	// Strict lists the built-in rules that exceptions cannot cover: the rules about incomplete
 	// evidence, about an empty SBOM, and about the policy itself.
 	Strict = []string{"sbom", "evidence", "exceptions", "exceptions.maxLifetime", "unmatchedImages"}
 )

@@ -7,8 +7,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// TestEveryReasonHasAKey lists every reason and class, so that a new one is not treated as harmless
-// by accident.
+// TestEveryReasonHasAKey lists every reason and class, so that a new one does not count as harmless
+// by mistake.
 func TestEveryReasonHasAKey(t *testing.T) {
 	for reason, want := range map[evidence.UnmatchedReason]string{
 		evidence.NoDistribution: "distribution", evidence.DistributionNotInDatabase: "distribution", evidence.NothingCataloged: "distribution",

@@ -7,8 +7,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// BenchmarkCustomFindings evaluates one rule of each kind for 100,000 findings. Ten rules take ten
-// times as long.
+// BenchmarkCustomFindings evaluates one rule of each kind for 100,000 findings. Ten rules would
+// take ten times as long.
 func BenchmarkCustomFindings(b *testing.B) {
 	in := &evidence.Input{Platforms: []evidence.Platform{{Platform: "linux/amd64"}}}
 	p := &in.Platforms[0]

@@ -17,8 +17,8 @@ import (
 
 // Compile compiles the condition and the message of a rule. An empty message means that the rule
 // has none. ofWhen and ofMessage list the faults of the condition and the message. The Program is
-// nil if there is a fault or if the condition is empty. An error means that the language itself
-// could not be loaded.
+// nil if there is a fault or if the condition is empty. An error means that the expression language
+// itself could not be loaded.
 func Compile(each Each, when, message string) (p *Program, ofWhen, ofMessage []Fault, err error) {
 	l, err := loadLanguage()
 	if err != nil {
@@ -87,7 +87,7 @@ func (c *compilation) compile(text string, want *cel.Type) cel.Program {
 		return nil
 	}
 	if got := checked.OutputType(); !got.IsExactType(want) {
-		c.fault(start, "the expression is of type %s: want %s", got, want)
+		c.fault(start, "the expression is of type %s: expected %s", got, want)
 	}
 	c.inspect(checked.NativeRep())
 	if len(c.faults) > 0 {
@@ -97,7 +97,7 @@ func (c *compilation) compile(text string, want *cel.Type) cel.Program {
 		c.fault(start, "the cost cannot be estimated: %v", err)
 		return nil
 	} else if cost.Max > c.limit {
-		c.fault(start, "the expression may cost %d for a large image, and %d at most is allowed: look through a list once, not once for each entry of another", cost.Max, c.limit)
+		c.fault(start, "the expression may cost %d for a large image, the limit is %d: look through a list once, not once for each entry of another list", cost.Max, c.limit)
 		return nil
 	}
 	program, err := c.env.Program(checked, cel.CostLimit(c.limit), cel.EvalOptions(cel.OptOptimize))
@@ -146,8 +146,8 @@ func holdsObjects(t *types.Type) bool {
 	return false
 }
 
-// explain returns a message of cel-go as one short, printable line. It adds a hint if the
-// expression uses the reserved word "package".
+// explain returns a message of cel-go as one short, printable line. If the expression uses the
+// reserved word "package", explain adds a hint to use pkg.
 func explain(message string) string {
 	message = printable(wording.Clip(strings.Join(strings.Fields(message), " "), maxMessage))
 	message = strings.TrimSuffix(message, " (in container '')")

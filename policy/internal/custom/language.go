@@ -21,23 +21,23 @@ import (
 // Limits of an expression. Costs are in cel-go's units: about one for each field that is read, each
 // operator, and each ten characters that are examined.
 const (
-	maxCELText = 16 << 10 // characters
-	// maxCost limits one evaluation for a finding or package. One pass over all packages is within
-	// the limit; a pass for each package is not.
+	maxCELText = 16 << 10 // in characters
+	// maxCost limits one evaluation for a finding or package. An expression may loop over all
+	// packages once, but not once for each package.
 	maxCost = 1_000_000
 	// maxPlatformCost limits one evaluation for a platform.
 	maxPlatformCost = 10_000_000
 )
 
-// The sizes of a large image, which the cost estimate assumes when a rule is compiled. The same
-// limits apply to the actual cost of an evaluation, so a rule can fail for an even larger image.
+// The sizes of a large image. The cost estimate for a rule assumes these sizes. The same limits
+// apply to the actual cost of an evaluation, so a rule can fail for an even larger image.
 const (
-	assumedPackages = 10_000 // and entries in any other list of a platform
-	assumedItems    = 20     // entries in other lists and maps: licenses, fixes, labels
-	assumedText     = 200    // characters
+	assumedPackages = 10_000 // and the entries of any other list of a platform
+	assumedItems    = 20     // the entries of other lists and maps, such as licenses, fixes and labels
+	assumedText     = 200    // in characters
 )
 
-// The variables of expressions.
+// The names of the variables in expressions.
 const (
 	varImage    = "image"
 	varPlatform = "platform"
@@ -46,14 +46,14 @@ const (
 	varNow      = "now"
 )
 
-// language holds the parts that all expressions share.
+// language has the parts of the expression language that all expressions share.
 type language struct {
 	image, platform, pkg, finding *structType
 	envs                          map[Each]*cel.Env
 }
 
-// loadLanguage creates the language when the first policy needs it, and only once, because creating
-// the language takes milliseconds.
+// loadLanguage creates the expression language when the first policy needs it, and only once,
+// because that takes milliseconds.
 var loadLanguage = sync.OnceValues(newLanguage)
 
 func newLanguage() (*language, error) {
@@ -107,7 +107,7 @@ func newLanguage() (*language, error) {
 	return l, nil
 }
 
-// withoutSurprises returns the standard library without two kinds of functions. With dyn, a
+// withoutSurprises returns the CEL standard library without two kinds of functions. With dyn, a
 // misspelled field would be found only when the rule is evaluated. Functions with a time zone read
 // files of the machine, so their results can differ between machines.
 func withoutSurprises() *env.LibrarySubset {
@@ -155,7 +155,7 @@ func (l library) CompileOptions() []cel.EnvOption { return l }
 // ProgramOptions implements cel.Library.
 func (l library) ProgramOptions() []cel.ProgramOption { return nil }
 
-// variables holds the values for one evaluation.
+// variables has the values of the variables for one evaluation.
 type variables struct {
 	image, platform, pkg, finding object
 	now                           time.Time
@@ -215,7 +215,7 @@ func (v *variables) ResolveName(name string) (any, bool) {
 // Parent implements cel.Activation.
 func (v *variables) Parent() cel.Activation { return nil }
 
-// sizes tells cel-go's cost estimate how large the values of the evidence can be, from the
+// sizes tells cel-go's cost estimate how large the values of the evidence can be, based on the
 // constants above.
 type sizes struct{}
 

@@ -23,7 +23,8 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 
-// Each is the kind of object that a rule is evaluated for, once for each object.
+// Each is the kind of object that a rule is evaluated for. The rule is evaluated once for each
+// object.
 type Each string
 
 // The kinds of objects.
@@ -33,7 +34,7 @@ const (
 	Platform Each = "platform"
 )
 
-// Rule is a rule to be evaluated. Without a Program it cannot be evaluated.
+// Rule is a custom rule. Without a Program it cannot be evaluated.
 type Rule struct {
 	// Name names the rule in messages.
 	Name    string
@@ -41,11 +42,11 @@ type Rule struct {
 	Program *Program
 }
 
-// Program holds the compiled expressions of a rule. Any number of goroutines may use it.
+// Program has the compiled expressions of a rule. Any number of goroutines may use it.
 type Program struct {
 	language *language
 	when     cel.Program
-	message  cel.Program // nil if the rule has no message
+	message  cel.Program // nil if the rule has no message expression
 	readsNow bool
 }
 
@@ -56,7 +57,7 @@ func (r Rule) UsesNow() bool { return r.Program == nil || r.Program.readsNow }
 // Evaluate applies a rule about platforms or packages to a platform. It calls report for each
 // violation, with the package if the rule is about packages. If the rule cannot be evaluated, it
 // calls report with an error. The caller must then block, whatever the rule's effect and
-// exceptions. A rule about findings does nothing here; see Matches.
+// exceptions. For a rule about findings Evaluate does nothing; see Matches.
 func (r Rule) Evaluate(in *evidence.Input, p *evidence.Platform, now time.Time, report func(pkg *evidence.Package, message string, err error)) {
 	if r.Program == nil {
 		report(nil, unevaluatedMessage(r.Name, errNotCompiled), errNotCompiled)
@@ -116,10 +117,10 @@ func (r Rule) Matches(in *evidence.Input, p *evidence.Platform, f *evidence.Find
 	return matched, message, nil
 }
 
-// atEach evaluates the rule for f at each severity from the lowest up to f's own. For a known
-// exploited vulnerability, it does so twice, first as if the exploitation were unknown. It
-// continues after a match, because an error at a lower severity must remain an error at a higher
-// one. If the rule does not read the severity, one evaluation is enough.
+// atEach calls ask for f at each severity from the lowest up to f's own. For a known exploited
+// vulnerability, it does so twice, first as if the exploitation were unknown. It continues after a
+// match, because an error at a lower severity must remain an error at a higher one. If the rule
+// does not read the severity, one evaluation is enough.
 func (r Rule) atEach(vars *variables, f *evidence.Finding, ask func() error) error {
 	exploited := []bool{false}
 	if f.KEV != nil {
@@ -202,7 +203,8 @@ const (
 
 var errNotCompiled = errors.New("the rule was not compiled")
 
-// errHidden replaces an error of cel-go, because such an error may quote any value.
+// errHidden replaces an error of cel-go if the image has a hidden label, because such an error may
+// quote any value.
 var errHidden = errors.New("the error is not shown, because the image has a label that looks like a credential")
 
 // unevaluatedMessage is the message for a rule that could not be evaluated.
@@ -215,7 +217,7 @@ func unevaluatedMessage(rule string, err error) string {
 func evalError(err error) error {
 	var cancelled interpreter.EvalCancelledError
 	if errors.As(err, &cancelled) && cancelled.Cause == interpreter.CostLimitExceeded {
-		return errors.New("the cost exceeds the limit of an expression")
+		return errors.New("the evaluation exceeds the cost limit")
 	}
 	return fmt.Errorf("%q", wording.Clip(err.Error(), maxErrorText))
 }

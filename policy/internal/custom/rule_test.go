@@ -17,7 +17,8 @@ var now = time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC)
 
 const day = 24 * time.Hour
 
-// compiled returns a rule with these expressions. An empty message is left out.
+// compiled returns a rule with these expressions. If message is empty, the rule has no message
+// expression.
 func compiled(t testing.TB, each Each, when, message string) Rule {
 	t.Helper()
 	p, ofWhen, ofMessage, err := Compile(each, when, message)
@@ -45,7 +46,8 @@ func input() *evidence.Input {
 	}
 }
 
-// TestCustomRule evaluates rules about packages and platforms on input.
+// TestCustomRule evaluates rules about packages and platforms on the evidence of input, and
+// compares their messages.
 func TestCustomRule(t *testing.T) {
 	for _, test := range []struct {
 		each          Each
@@ -88,7 +90,7 @@ func TestCustomRule(t *testing.T) {
 	}
 }
 
-// ask returns the messages of r, and how many of them are about a rule that could not be evaluated.
+// ask returns the messages of r, and how many of them report that the rule could not be evaluated.
 func ask(r Rule, in *evidence.Input, p *evidence.Platform, now time.Time) (said []string, failed int) {
 	r.Evaluate(in, p, now, func(_ *evidence.Package, message string, err error) {
 		said = append(said, message)
@@ -99,7 +101,7 @@ func ask(r Rule, in *evidence.Input, p *evidence.Platform, now time.Time) (said 
 	return said, failed
 }
 
-// TestCustomRuleAboutFindings applies rules to one finding.
+// TestCustomRuleAboutFindings checks which rules match one finding, and their messages.
 func TestCustomRuleAboutFindings(t *testing.T) {
 	finding := evidence.Finding{
 		ID: "CVE-2026-1", Aliases: []string{"GHSA-x"}, Severity: evidence.SeverityHigh, FixState: evidence.FixAvailable,
@@ -118,7 +120,7 @@ func TestCustomRuleAboutFindings(t *testing.T) {
 		{`finding.severity == severity.high`, ``, true, `matched by the rule "a rule"`},
 		{`finding.severity > severity.high`, ``, false, ""},
 		{`finding.severity in [severity.critical, severity.unknown]`, ``, false, ""},
-		{`finding.severity < severity.medium`, ``, true, `matched by the rule "a rule"`}, // true at the severity low
+		{`finding.severity < severity.medium`, ``, true, `matched by the rule "a rule"`}, // the condition is true at the severity low
 		{`finding.epss.score > 0.5 && finding.epss.percentile > 0.8`, ``, true, `matched by the rule "a rule"`},
 		{`has(finding.kev) && !finding.kev.ransomware`, `"exploited since " + string(finding.kev.added)`, true, "exploited since 2026-06-14T12:00:00Z"},
 		{`has(finding.kev) && has(finding.kev.due)`, ``, false, ""},
@@ -168,7 +170,7 @@ func TestUnevaluatedRuleDoesNotPass(t *testing.T) {
 		{"long text of the image in the error", `int(pkg.version) > 1`, ``, func(p *evidence.Platform) { p.Packages[0].Version = "1" + long },
 			"telnetd 1" + long[:maxName-9] + `…: the rule "a rule" could not be evaluated, which blocks: "type conversion error from 'string' to 'int'"`},
 		{"cost", `pkg.name.matches("(a|b|aa|bb|aaa|bbb|aaaa|bbbb|aaaaa|bbbbb)*c$")`, ``, func(p *evidence.Platform) { p.Packages[0].Name = long },
-			long[:maxName] + `…: the rule "a rule" could not be evaluated, which blocks: the cost exceeds the limit of an expression`},
+			long[:maxName] + `…: the rule "a rule" could not be evaluated, which blocks: the evaluation exceeds the cost limit`},
 		{"message", `true`, `pkg.licenses[7]`, nil,
 			`telnetd 0.17: the rule "a rule" could not be evaluated, which blocks: evaluating the message: "index out of bounds: 7"`},
 	} {
@@ -272,7 +274,8 @@ func TestFindingsDoNotChangeOtherRules(t *testing.T) {
 	}
 }
 
-// TestOrderOfPackagesDoesNotShow checks that violations are in the order of the packages' names.
+// TestOrderOfPackagesDoesNotShow checks that violations are in the order of the package names,
+// whatever the order of the packages in the evidence.
 func TestOrderOfPackagesDoesNotShow(t *testing.T) {
 	r := compiled(t, Package, `true`, `pkg.licenses.join(",")`)
 	in := input()
@@ -315,7 +318,7 @@ func TestLongTextOfTheImageIsCut(t *testing.T) {
 	}
 }
 
-// TestUsesNow checks that a rule that reads the time in either expression reports it.
+// TestUsesNow checks that UsesNow is true if the condition or the message of a rule reads the time.
 func TestUsesNow(t *testing.T) {
 	for _, test := range []struct {
 		when, message string
@@ -334,7 +337,8 @@ func TestUsesNow(t *testing.T) {
 	}
 }
 
-// TestRulesAreSharedByGoroutines uses one rule in several goroutines, for the race detector.
+// TestRulesAreSharedByGoroutines uses one rule in several goroutines. The race detector checks that
+// this is safe.
 func TestRulesAreSharedByGoroutines(t *testing.T) {
 	packages := compiled(t, Package, `pkg.licenses.exists(l, l.matches("^GPL"))`, `"%s".format([pkg.name])`)
 	findings := compiled(t, Finding, `finding.severity >= severity.high`, `string(finding.severity)`)

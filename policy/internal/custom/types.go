@@ -17,10 +17,10 @@ import (
 )
 
 // This file creates the types of the expression language from the structs of the evidence. cel-go's
-// ext.NativeTypes could do this, too. But it reads a missing epss as zeros and an unknown date as
+// ext.NativeTypes could do this, too. But it reads a missing EPSS as zeros and an unknown date as
 // 1970, so that missing data would look harmless.
 
-// structType is a Go struct as expressions see it, with the names of its JSON form.
+// structType describes a Go struct for expressions, with the field names of its JSON form.
 type structType struct {
 	name   string
 	cel    *types.Type
@@ -34,11 +34,12 @@ type structField struct {
 	cel   *types.Type
 	// always means that the JSON form always has the field, so that has() is true.
 	always bool
-	// stated means that the zero value means missing data, so reading the zero value is an error.
+	// stated means that the zero value of the field means missing data. Reading a zero value is
+	// then an error.
 	stated bool
 	// kev marks the field that holds a finding's entry in the KEV catalog.
 	kev bool
-	// value converts the field for expressions. of is the object that has the field.
+	// value converts the field to a CEL value. of is the object that has the field.
 	value func(of *object, v reflect.Value) ref.Val
 }
 
@@ -52,7 +53,7 @@ func absent(v reflect.Value) bool {
 	return v.IsZero()
 }
 
-// evidenceTypes creates structTypes, one for each name.
+// evidenceTypes has the structTypes of the evidence, by name.
 type evidenceTypes map[string]*structType
 
 var (
@@ -67,7 +68,7 @@ var (
 )
 
 // add creates the structType of t and of all structs in it. without lists the keys of fields to
-// leave out. Fields that hold findings are always left out, so that more findings cannot make a
+// omit. Fields that contain findings are always omitted, so that additional findings cannot make a
 // rule pass.
 func (ts evidenceTypes) add(name string, t reflect.Type, without ...string) (*structType, error) {
 	if s := ts[name]; s != nil {
@@ -111,7 +112,7 @@ func holdsFindings(t reflect.Type) bool {
 	return false
 }
 
-// describe sets the type of f. Its Go type is t, and its struct is of.
+// describe sets the CEL type of f. t is the Go type of the field, and of is its struct.
 func (ts evidenceTypes) describe(f *structField, t, of reflect.Type) error {
 	switch t {
 	case timeType:
@@ -176,7 +177,7 @@ func (ts evidenceTypes) describe(f *structField, t, of reflect.Type) error {
 	return nil
 }
 
-// describeStruct is describe for a struct. It leaves out the licenses of a finding's package: the
+// describeStruct is describe for a struct. It omits the licenses of a finding's package: the
 // evidence does not have them, and an expression must not read that as a package without licenses.
 func (ts evidenceTypes) describeStruct(f *structField, t, of reflect.Type) error {
 	name, without := t.Name(), []string(nil)
@@ -192,7 +193,8 @@ func (ts evidenceTypes) describeStruct(f *structField, t, of reflect.Type) error
 	return nil
 }
 
-// typeProvider tells cel-go about the structs. Expressions can read structs but not create them.
+// typeProvider tells cel-go about the structs of the evidence. Expressions can read structs but not
+// create them.
 type typeProvider struct {
 	*types.Registry
 	structs evidenceTypes

@@ -21,8 +21,8 @@ var leftOut = map[string][]string{
 	"AffectedPackage": {"licenses"},
 }
 
-// TestExpressionsSeeWhatTheJSONHas compares the fields of each type with the keys of its JSON form.
-// If every value is set, all fields must be keys. For the zero value, has() must be true for
+// TestExpressionsSeeWhatTheJSONHas compares the fields of each structType with the keys of the JSON
+// form. If every value is set, all fields must be keys. For the zero value, has() must be true for
 // exactly the keys.
 func TestExpressionsSeeWhatTheJSONHas(t *testing.T) {
 	l, err := newLanguage()
@@ -145,7 +145,8 @@ func fill(v reflect.Value) {
 	}
 }
 
-// TestNothingButTheFindingHoldsFindings checks that no field of any type contains findings.
+// TestNothingButTheFindingHoldsFindings checks that no structType has a field that contains
+// findings.
 func TestNothingButTheFindingHoldsFindings(t *testing.T) {
 	l, err := newLanguage()
 	if err != nil {
@@ -170,8 +171,8 @@ func leadsTo(from, to *types.Type) bool {
 	return from.IsExactType(to) || slices.ContainsFunc(from.Parameters(), func(p *types.Type) bool { return leadsTo(p, to) })
 }
 
-// TestUnreadableEvidenceIsNoType checks that no language is created from evidence that expressions
-// cannot read, or would read differently from its JSON form.
+// TestUnreadableEvidenceIsNoType checks that the expression language is not created from Go types
+// that expressions cannot read, or would read differently from their JSON form.
 func TestUnreadableEvidenceIsNoType(t *testing.T) {
 	for _, test := range []struct {
 		of   any
@@ -217,7 +218,8 @@ func TestZeroTimeIsNotADate(t *testing.T) {
 	}
 }
 
-// TestTimesAreInUTC checks that the time zone of the machine has no influence.
+// TestTimesAreInUTC checks that the time zone of the machine has no influence on times in
+// expressions.
 func TestTimesAreInUTC(t *testing.T) {
 	in := input()
 	r := compiled(t, Platform, `now.getHours() == 12`, `string(now)`)

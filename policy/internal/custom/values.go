@@ -13,10 +13,10 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// This file has the values of the expression language. They read the evidence in place: a field is
-// copied or converted only when an expression reads it.
+// This file has the CEL values of the expression language. They read the evidence in place: a field
+// is copied or converted only when an expression reads it.
 
-// object is one struct of the evidence.
+// object is a struct of the evidence as a CEL value.
 type object struct {
 	t *structType
 	v reflect.Value
@@ -83,7 +83,7 @@ func (o *object) Type() ref.Type { return o.t.cel }
 // Value implements ref.Val.
 func (o *object) Value() any { return o }
 
-// list is a list whose elements are converted when they are read.
+// list is a CEL list whose elements are converted when they are read.
 type list struct {
 	size int
 	at   func(int) ref.Val
@@ -93,7 +93,7 @@ func newList(v reflect.Value, value func(of *object, v reflect.Value) ref.Val) *
 	return &list{v.Len(), func(i int) ref.Val { return value(nil, v.Index(i)) }}
 }
 
-// all returns the list with every element converted.
+// all returns a copy of the list with every element converted.
 func (l *list) all() traits.Lister {
 	elements := make([]ref.Val, l.size)
 	for i := range elements {
@@ -103,7 +103,7 @@ func (l *list) all() traits.Lister {
 }
 
 // Add implements traits.Adder. It does not copy the lists, because the cost limits assume that
-// adding lists is cheap.
+// concatenation is cheap.
 func (l *list) Add(other ref.Val) ref.Val {
 	next, ok := other.(traits.Lister)
 	if !ok {
@@ -158,7 +158,7 @@ func (l *list) Type() ref.Type { return types.ListType }
 func (l *list) Value() any { return l }
 
 // textMap is a map of texts with sorted iteration. Go iterates over a map in random order, so the
-// result of an expression could differ from run to run.
+// result of an expression could otherwise differ from run to run.
 type textMap struct {
 	traits.Mapper
 	m map[string]string
@@ -174,8 +174,8 @@ func (m textMap) Iterator() traits.Iterator {
 	return &iterator{size: len(keys), at: func(i int) ref.Val { return types.String(keys[i]) }}
 }
 
-// iterator iterates over values by index. It embeds null only to be a CEL value; no expression sees
-// it.
+// iterator iterates over CEL values by index. It embeds null only to be a CEL value; no expression
+// sees it.
 type iterator struct {
 	types.Null
 	next, size int
@@ -194,11 +194,11 @@ func (it *iterator) Next() ref.Val {
 	return it.at(it.next - 1)
 }
 
-// severityCEL is a separate type, so that a severity can only be compared with a severity, not with
-// a number or a text.
+// severityCEL is a type of its own, so that a severity can only be compared with a severity, not
+// with a number or a text.
 var severityCEL = types.NewObjectType("Severity", traits.ComparerType)
 
-// severityValue is a severity. Unknown is above all others.
+// severityValue is a severity as a CEL value. Unknown is greater than all others.
 type severityValue evidence.Severity
 
 // Compare implements traits.Comparer.

@@ -34,8 +34,8 @@ type Exception struct {
 type List struct {
 	now    time.Time
 	all    []*Entry
-	byID   map[string][]*Entry // by id in lower case; only exceptions for this image
-	byRule map[string][]*Entry // by rule name; only exceptions for this image
+	byID   map[string][]*Entry // exceptions for this image, by id in lower case
+	byRule map[string][]*Entry // exceptions for this image, by rule name
 }
 
 // Entry is an exception of a List.
@@ -51,7 +51,7 @@ type Entry struct {
 	pattern match.PURLPattern
 }
 
-// New prepares exceptions for an image of a repository.
+// New indexes the exceptions for an image of a repository.
 func New(list []Exception, repository string, now time.Time) *List {
 	n := match.NewImage(repository)
 	x := &List{now: now, byID: make(map[string][]*Entry, len(list)), byRule: make(map[string][]*Entry)}
@@ -75,14 +75,14 @@ func New(list []Exception, repository string, now time.Time) *List {
 func (x *List) All() []*Entry { return x.all }
 
 // Finding returns the index of the exception that covers f, or -1. If several exceptions cover f,
-// it chooses the one that expires last. expired lists the indexes of expired exceptions that match
-// f, in ascending order. All matching exceptions are marked as used or lapsed, so f must be a
-// finding that blocks.
+// it returns the one that expires last. expired lists the indexes of expired exceptions that match
+// f, in ascending order. All matching exceptions are marked as used or lapsed, so call Finding only
+// for a finding that blocks.
 func (x *List) Finding(f *indexed.Finding) (covering int, expired []int) {
 	return x.choose(x.candidates(f), One(f.PURL))
 }
 
-// Rule is like Finding, for a violation of a rule.
+// Rule is like Finding, for a violation of a rule that is not about findings.
 func (x *List) Rule(rule string, about About) (covering int, expired []int) {
 	return x.choose(x.byRule[rule], about)
 }
@@ -113,7 +113,7 @@ func (x *List) candidates(f *indexed.Finding) []*Entry {
 	if len(x.byID) == 0 {
 		return nil
 	}
-	found := slices.Clip(x.byID[f.LowerIDs[0]]) // so that append copies it
+	found := slices.Clip(x.byID[f.LowerIDs[0]]) // clipped, so that append copies the slice
 	byID := len(found)
 	for _, alias := range f.LowerIDs[1:] {
 		found = append(found, x.byID[alias]...)
@@ -125,7 +125,7 @@ func (x *List) candidates(f *indexed.Finding) []*Entry {
 	return found
 }
 
-// About holds the packages and files of a violation. An exception must match all of them.
+// About has the packages and files of a violation. An exception must match all of them.
 type About struct {
 	Packages []match.PURL
 	Paths    []string

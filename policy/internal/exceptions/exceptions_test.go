@@ -12,8 +12,8 @@ import (
 
 var now = time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC)
 
-// TestLongestExceptionCovers checks that the exception that expires last is chosen among exceptions
-// by id and alias. It also checks which exceptions are marked as used or lapsed.
+// TestLongestExceptionCovers checks that Finding returns the exception that expires last among the
+// exceptions by id and by alias. It also checks which exceptions are marked as used or lapsed.
 func TestLongestExceptionCovers(t *testing.T) {
 	later := func(hours int) time.Time { return now.Add(time.Duration(hours) * time.Hour) }
 	x := New([]Exception{
@@ -42,7 +42,7 @@ func TestLongestExceptionCovers(t *testing.T) {
 }
 
 // TestExceptionMustMatchEverything checks that an exception does not apply if its pattern does not
-// match one of the packages or files, or if the list is empty.
+// match one of the packages or files of a violation, or if the violation has none.
 func TestExceptionMustMatchEverything(t *testing.T) {
 	about := func(packages ...evidence.Package) (a About) {
 		for i := range packages {

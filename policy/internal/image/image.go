@@ -1,5 +1,5 @@
-// Package image has the conditions of rules about how an image is built: its user, labels, ports,
-// base and reference.
+// Package image checks the conditions of rules about how an image is built: its user, labels,
+// ports, base and reference.
 package image
 
 import (
@@ -18,8 +18,8 @@ import (
 var wholeNumber = regexp.MustCompile(`^[+-]?[0-9]+$`)
 
 // RunsAsRoot reports whether a container of an image with this user may run as root. A number
-// counts as another user only from 1 to 2147483647, because runtimes differ in how they read
-// numbers out of this range.
+// counts as a user other than root only from 1 to 2147483647, because runtimes differ in how they
+// read numbers outside of this range.
 func RunsAsRoot(user string) bool {
 	name, _, _ := strings.Cut(user, ":")
 	name = strings.TrimSpace(name)
@@ -27,18 +27,18 @@ func RunsAsRoot(user string) bool {
 		uid, err := strconv.ParseInt(name, 10, 64)
 		return err != nil || uid <= 0 || uid > math.MaxInt32
 	}
-	return name == "" || name == "root" || strings.EqualFold(name, "ContainerAdministrator") // the administrator on Windows
+	return name == "" || name == "root" || strings.EqualFold(name, "ContainerAdministrator") // ContainerAdministrator is the administrator on Windows
 }
 
 // CheckLabel returns an error for a label without a name, and for a name with "*".
 func CheckLabel(s string) error {
 	if name, _, _ := strings.Cut(s, "="); strings.TrimSpace(name) != name || name == "" || strings.Contains(name, "*") {
-		return fmt.Errorf("%q is not a label: want name or name=pattern", s)
+		return fmt.Errorf("%q is not a label: expected name or name=pattern", s)
 	}
 	return nil
 }
 
-// LabelFault returns how the image violates one required label, or "".
+// LabelFault returns how the image violates the requirement of one label, or "".
 func LabelFault(c *evidence.ImageConfig, want string) string {
 	name, pattern, ok := strings.Cut(want, "=")
 	value, there := c.Labels[name]
@@ -68,8 +68,9 @@ func BaseFault(base *evidence.Base, allowed []string) string {
 
 var digestSuffix = regexp.MustCompile(`^[A-Za-z0-9+._-]+:[0-9A-Fa-f]+$`)
 
-// Floats reports whether a reference has the tag "latest", or neither a tag nor a digest. It knows
-// the transports of containers-transports(5); in some of them a path comes before the tag.
+// Floats reports whether a reference can later name another image: it has the tag "latest", or
+// neither a tag nor a digest. Floats knows the transports of containers-transports(5); in some of
+// them a path comes before the tag.
 func Floats(reference string) bool {
 	rest, path := reference, false
 	for _, transport := range []string{"docker://", "docker-daemon:", "docker-archive:", "oci-archive:", "oci:"} {
@@ -83,14 +84,14 @@ func Floats(reference string) bool {
 	}
 	name, digest := rest, ""
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 && digestSuffix.MatchString(rest[i+1:]) {
-		name, digest = rest[:i], rest[i+1:] // any other "@" is part of a path
+		name, digest = rest[:i], rest[i+1:] // any other "@" belongs to a path
 	}
 	if !path {
 		name = name[strings.LastIndexByte(name, '/')+1:]
 	}
 	_, tag, _ := strings.Cut(name, ":")
 	if path {
-		tag = tag[strings.LastIndexByte(tag, ':')+1:] // the name in a layout may include a registry
+		tag = tag[strings.LastIndexByte(tag, ':')+1:] // the name in an OCI layout may include a registry with a port
 	}
 	return tag == "latest" || tag == "" && digest == ""
 }

@@ -33,7 +33,8 @@ func TestLatestIsNotATag(t *testing.T) {
 	}
 }
 
-// TestLabelValueThatLooksLikeACredentialIsNotQuoted checks the messages about labels.
+// TestLabelValueThatLooksLikeACredentialIsNotQuoted checks that messages about labels do not quote
+// values that look like credentials.
 func TestLabelValueThatLooksLikeACredentialIsNotQuoted(t *testing.T) {
 	c := &evidence.ImageConfig{Labels: map[string]string{"team": "a", "blank": " ", "token": "s3cr3t"}, HiddenLabels: []string{"token"}}
 	for label, want := range map[string]string{

@@ -10,13 +10,13 @@ import (
 // ports is a range of ports of one protocol, such as "8000-8999/tcp".
 type ports struct {
 	first, last int
-	protocol    string // in lower case
+	protocol    string // the protocol in lower case
 }
 
 // parsePorts reads port[-port][/protocol]. The default protocol is tcp, as in
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md.
 func parsePorts(s string) (ports, error) {
-	bad := fmt.Errorf("%q is not a port: want one such as 8080/tcp or 8000-8999/udp", s)
+	bad := fmt.Errorf("%q is not a port: expected a value such as 8080/tcp or 8000-8999/udp", s)
 	numbers, protocol, ok := strings.Cut(s, "/")
 	if !ok {
 		protocol = "tcp"
@@ -52,8 +52,8 @@ func CheckPorts(s string) error {
 	return err
 }
 
-// within reports whether p is inside a single one of the ranges. Several ranges that cover p only
-// together do not count.
+// within reports whether all ports of p are in a single one of the ranges. It does not combine
+// several ranges.
 func (p ports) within(ranges []ports) bool {
 	for _, r := range ranges {
 		if p.protocol == r.protocol && r.first <= p.first && p.last <= r.last {
@@ -63,8 +63,8 @@ func (p ports) within(ranges []ports) bool {
 	return false
 }
 
-// UnwantedPorts returns the exposed ports that are not allowed, sorted. A port that cannot be
-// parsed is not allowed.
+// UnwantedPorts returns the exposed ports that the ranges do not allow, sorted. A port that cannot
+// be parsed is not allowed.
 func UnwantedPorts(exposed, allowed []string) []string {
 	var ranges []ports
 	for _, s := range allowed {

@@ -13,7 +13,7 @@ import (
 // MaxCVSS is the highest base score.
 const MaxCVSS = 10
 
-// Finding is a finding of a platform, with the values to compare.
+// Finding is a finding of a platform with the values that are compared.
 type Finding struct {
 	*evidence.Finding
 	Platform *evidence.Platform
@@ -22,12 +22,12 @@ type Finding struct {
 	PURL     match.PURL
 	// Fixable means that a fixed version exists, even if the evidence does not name it.
 	Fixable bool
-	// Score is the highest base score, if Scored is true. Otherwise the base score is unknown.
+	// Score is the highest CVSS base score, if Scored is true. Otherwise the base score is unknown.
 	Score  float64
 	Scored bool
 }
 
-// New computes the values of a finding of a platform. It changes neither f nor platform.
+// New computes the compared values of a finding of a platform. It changes neither f nor platform.
 func New(f *evidence.Finding, platform *evidence.Platform) *Finding {
 	s := &Finding{
 		Finding:  f,
@@ -40,8 +40,8 @@ func New(f *evidence.Finding, platform *evidence.Platform) *Finding {
 	return s
 }
 
-// highestScore returns the highest base score, and whether there is one. If any value is not a
-// valid base score, the score is unknown: it must not count as low.
+// highestScore returns the highest CVSS base score, and whether the finding has one. If any value
+// is not a valid base score, the score is unknown: it must not count as low.
 func highestScore(scores []evidence.CVSS) (highest float64, ok bool) {
 	for _, c := range scores {
 		if !(0 <= c.Score && c.Score <= MaxCVSS) {
@@ -52,7 +52,7 @@ func highestScore(scores []evidence.CVSS) (highest float64, ok bool) {
 	return highest, len(scores) > 0
 }
 
-// Fixed returns the first day of the grace period: the first day that a fixed version was
+// Fixed returns the day when the grace period starts: the first day that a fixed version was
 // available, else the day of publication. A date in the future does not count, because its author
 // could otherwise delay the block indefinitely. undecided is the first instant when such a date
 // will count.

@@ -12,7 +12,8 @@ import (
 
 var now = time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC)
 
-// TestInvalidScoreIsNotLow checks that a finding with any invalid base score has no score.
+// TestInvalidScoreIsNotLow checks that the score of a finding is unknown if any of its base scores
+// is invalid.
 func TestInvalidScoreIsNotLow(t *testing.T) {
 	for _, test := range []struct {
 		scores []float64
@@ -44,8 +45,9 @@ func TestValuesOfAFinding(t *testing.T) {
 	}
 }
 
-// TestFutureDateStartsNoGracePeriod checks that a date counts only when it is no longer in the
-// future, and that the date of the first fix takes precedence over the date of publication.
+// TestFutureDateStartsNoGracePeriod checks that a date starts a grace period only when it is no
+// longer in the future, and that the date of the first fix takes precedence over the date of
+// publication.
 func TestFutureDateStartsNoGracePeriod(t *testing.T) {
 	fix := func(t time.Time) evidence.Fix { return evidence.Fix{Version: "2", Available: t} }
 	past, future := now.Add(-time.Hour), now.Add(time.Hour)

@@ -1,5 +1,5 @@
-// Package keys finds the fields of the structs of a policy by their keys in the file. A key equals
-// the name of the field in JSON.
+// Package keys finds the struct fields of a policy by their keys in the policy file. The key of a
+// field is its JSON name.
 package keys
 
 import (
@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// Of returns the key of a field: its name in JSON, or "" or "-" if it has none.
+// Of returns the key of a field: its JSON name. The result is "" or "-" if the field has no key.
 func Of(f reflect.StructField) string {
 	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 	return name
 }
 
 // Field returns the field of a struct for a key. It panics if the field is missing: the decoder has
-// accepted the key, so this is a bug in the program.
+// accepted the key, so a missing field is a bug in imagegate.
 func Field(v reflect.Value, key string) reflect.Value {
 	for i := range v.NumField() {
 		if Of(v.Type().Field(i)) == key {

@@ -36,10 +36,11 @@ func (g Glob) Match(s string) bool {
 	return true
 }
 
-// PURL is a package URL or a pattern for one, split into parts and percent-decoded. The zero value
-// of an optional part means that it is absent. See https://github.com/package-url/purl-spec.
+// PURL is a package URL or a pattern for package URLs, split into parts and percent-decoded. The
+// zero value of an optional part means that it is absent. See
+// https://github.com/package-url/purl-spec.
 type PURL struct {
-	Name       string // with scheme, type and namespace
+	Name       string // the text before the name: scheme, type and namespace
 	Version    Part
 	Qualifiers []Qualifier
 	Subpath    Part
@@ -54,7 +55,7 @@ type Part struct {
 // Qualifier is one key=value of a package URL. The key is in lower case.
 type Qualifier struct{ Key, Value string }
 
-// SplitPURL splits a package URL, or a pattern for one. It splits from the right, as the
+// SplitPURL splits a package URL, or a pattern for package URLs. It splits from the right, as the
 // specification requires.
 func SplitPURL(s string) PURL {
 	var p PURL
@@ -130,10 +131,10 @@ func hexDigit(c byte) int {
 }
 
 // PURLPattern matches package URLs part by part, so that a star in the name cannot match across the
-// version. A part that the pattern leaves out matches any value.
+// version. A part that the pattern omits matches any value.
 type PURLPattern struct {
 	Any           bool
-	name, version Glob // nil matches any
+	name, version Glob // nil matches any name or version
 	qualifiers    []qualifierPattern
 	subpath       Glob
 }
@@ -189,18 +190,18 @@ func (p qualifierPattern) matchAny(qualifiers []Qualifier) bool {
 	return false
 }
 
-// CheckPURLPattern returns an error for a pattern that matches no package URL, and for one that is
-// probably a mistake, such as an "@" without a version.
+// CheckPURLPattern returns an error for a pattern that matches no package URL, and for a pattern
+// that is probably a mistake, such as an "@" without a version.
 func CheckPURLPattern(s string) error {
 	if !strings.HasPrefix(s, "pkg:") && !strings.HasPrefix(s, "*") {
 		return fmt.Errorf(`pattern %q matches no package URL: a package URL begins with "pkg:"`, s)
 	}
 	p := SplitPURL(s)
 	if p.Version.Present && p.Version.Text == "" {
-		return errors.New(`has no version after "@": leave the "@" out to match any`)
+		return errors.New(`has no version after "@": omit the "@" to match any version`)
 	}
 	if p.Subpath.Present && p.Subpath.Text == "" {
-		return errors.New(`has no subpath after "#": leave the "#" out to match any`)
+		return errors.New(`has no subpath after "#": omit the "#" to match any subpath`)
 	}
 	for _, q := range p.Qualifiers {
 		if q.Key == "" || q.Value == "" || strings.Contains(q.Key, "*") {
@@ -215,8 +216,8 @@ func Any(patterns []string, s string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return NewGlob(p).Match(s) })
 }
 
-// CoversPURL reports whether a pattern matches everything that other matches. A star in other is
-// compared as a character: a pattern that matches the star matches any text in its place.
+// CoversPURL reports whether a pattern matches everything that the pattern other matches. A star in
+// other is compared as a character: a pattern that matches the star matches any text in its place.
 func CoversPURL(pattern, other string) bool { return NewPURLPattern(pattern).Match(SplitPURL(other)) }
 
 // Type returns the type in lower case, or "" if the purl has none.

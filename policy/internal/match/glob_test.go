@@ -57,7 +57,7 @@ func TestPURLPattern(t *testing.T) {
 		{"pkg:npm/@*", "pkg:npm/%40scope/x@1", true},
 		{"pkg:npm/*@1", "pkg:npm/%40scope/x@1", true},
 		{"pkg:npm/*@1", "pkg:npm/%40scope/x@2", false},
-		{"pkg:npm/a*1", "pkg:npm/abc@1", false}, // the name's star does not match across the version
+		{"pkg:npm/a*1", "pkg:npm/abc@1", false}, // the star in the name must not match across the version
 		{"pkg:deb/debian/openssl", "pkg:deb/debian/openssl@3.0.11-1~deb12u2?arch=amd64&distro=debian-12", true},
 		{"pkg:deb/debian/openssl?distro=debian-12", "pkg:deb/debian/openssl@3.0.11?arch=amd64&distro=debian-12", true},
 		{"pkg:deb/debian/openssl?distro=debian-11", "pkg:deb/debian/openssl@3.0.11?arch=amd64&distro=debian-12", false},
@@ -80,7 +80,7 @@ func TestPURLPattern(t *testing.T) {
 	}
 }
 
-// reference is a slow matcher that directly implements the definition of a pattern.
+// reference is a slow matcher that implements the definition of a pattern literally.
 func reference(pattern, s string) bool {
 	if pattern == "" {
 		return s == ""
@@ -91,8 +91,8 @@ func reference(pattern, s string) bool {
 	return s != "" && s[0] == pattern[0] && reference(pattern[1:], s[1:])
 }
 
-// TestGlobIsItsDefinition compares Glob with reference, for every short pattern and text over a
-// small alphabet.
+// TestGlobIsItsDefinition checks that Glob and reference give the same result for every short
+// pattern and text over a small alphabet.
 func TestGlobIsItsDefinition(t *testing.T) {
 	var words func(alphabet string, length int) []string
 	words = func(alphabet string, length int) []string {

@@ -8,14 +8,14 @@ import (
 	"github.com/imagegate/imagegate/internal/names"
 )
 
-// Image is a repository with all its equivalent spellings, such as docker.io/library/nginx and
-// nginx.
+// Image is the name of a repository with all its equivalent spellings, such as
+// docker.io/library/nginx and nginx.
 type Image struct {
 	local     bool
 	spellings []string
 }
 
-// NewImage returns all spellings of a repository.
+// NewImage returns all spellings of a repository name.
 func NewImage(repository string) Image {
 	canonical := names.Canonical(repository)
 	return Image{local: names.IsLocal(canonical), spellings: names.Spellings(canonical)}
@@ -29,7 +29,7 @@ type ImagePattern struct {
 	glob       Glob
 }
 
-// NewImagePattern compiles the canonical form of a pattern.
+// NewImagePattern converts a pattern to its canonical form and compiles it.
 func NewImagePattern(pattern string) ImagePattern {
 	pattern = names.Pattern(pattern)
 	return ImagePattern{any: pattern == "*", local: names.IsLocal(pattern), glob: NewGlob(pattern)}
@@ -40,8 +40,8 @@ func (p ImagePattern) Match(n Image) bool {
 	return p.any || p.local == n.local && slices.ContainsFunc(n.spellings, p.glob.Match)
 }
 
-// CoversImages reports whether a pattern matches everything that other matches. A star in other is
-// compared as a character.
+// CoversImages reports whether a pattern matches everything that the pattern other matches. A star
+// in other is compared as a character.
 func CoversImages(pattern, other string) bool {
 	p, other := NewImagePattern(pattern), names.Pattern(other)
 	return p.any || p.local == names.IsLocal(other) && p.glob.Match(other)
@@ -59,14 +59,14 @@ func AnyReference(patterns []string, reference string) bool {
 }
 
 // Advice returns a warning about a pattern with a tag, a digest or a spelling that is not
-// canonical, or "". owner names the part of the policy that has the pattern.
+// canonical, or "". owner names the part of the policy that contains the pattern, for the message.
 func Advice(owner, pattern string) string {
 	bare, canonical := withoutTag(pattern), names.Pattern(withoutTag(pattern))
 	switch {
 	case bare != pattern:
-		return fmt.Sprintf("%s has a tag or digest in its pattern %q, which is compared with the repository alone: write %q", owner, pattern, canonical)
+		return fmt.Sprintf("%s has a tag or digest in its pattern %q, but only the repository is compared: write %q", owner, pattern, canonical)
 	case canonical != pattern:
-		return fmt.Sprintf("%s has the pattern %q, which means %q: write that", owner, pattern, canonical)
+		return fmt.Sprintf("%s has the pattern %q, whose canonical form is %q: write that form", owner, pattern, canonical)
 	}
 	return ""
 }

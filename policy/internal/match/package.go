@@ -2,8 +2,8 @@ package match
 
 import "github.com/imagegate/imagegate/policy/evidence"
 
-// PackagePURL returns the package's purl, for comparison with patterns. A package without a purl
-// gets pkg:type/name@version, because otherwise no pattern could deny it.
+// PackagePURL returns the package's purl, for comparison with patterns. For a package without a
+// purl, it returns pkg:type/name@version. Otherwise no pattern could deny such a package.
 func PackagePURL(p *evidence.Package) PURL {
 	if p.PURL != "" {
 		return SplitPURL(p.PURL)

@@ -73,7 +73,7 @@ func compareLocations(a, b evidence.Location) int {
 	return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.Layer, b.Layer))
 }
 
-// CompareUnknowns orders by place, cataloger and reason.
+// CompareUnknowns orders unreadable files by path, cataloger and reason.
 func CompareUnknowns(a, b *evidence.Unknown) int {
 	return cmp.Or(
 		compareLocations(a.Location, b.Location),

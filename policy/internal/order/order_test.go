@@ -24,7 +24,7 @@ func TestWorstFindingIsFirst(t *testing.T) {
 }
 
 // TestWholeImageIsFirst checks that entries about the whole image, or about the distribution, come
-// before those about single packages.
+// before entries about single packages.
 func TestWholeImageIsFirst(t *testing.T) {
 	sorts(t, []evidence.Unmatched{
 		{Reason: evidence.NoDistribution},
@@ -54,8 +54,8 @@ func TestPlacesAndSigners(t *testing.T) {
 	}, CompareAttestations)
 }
 
-// sorts sorts every rotation of want, forwards and backwards, and checks that the result is want.
-// The input must not change.
+// sorts checks that every rotation of want, forwards and backwards, sorts to want. The input must
+// not change.
 func sorts[T any](t *testing.T, want []T, compare func(a, b *T) int) {
 	t.Helper()
 	for i := range want {
@@ -73,8 +73,8 @@ func sorts[T any](t *testing.T, want []T, compare func(a, b *T) int) {
 	}
 }
 
-// TestPointersAreIntoTheList checks that the pointers point to the elements of the list, not to
-// copies.
+// TestPointersAreIntoTheList checks that Pointers returns pointers to the elements of the list, not
+// to copies.
 func TestPointersAreIntoTheList(t *testing.T) {
 	packages := []evidence.Package{{Name: "b"}, {Name: "a", Licenses: []string{"MIT"}}, {Name: "a", Licenses: []string{"Apache-2.0"}}}
 	if got := Packages(packages); got[0] != &packages[2] || got[1] != &packages[1] || got[2] != &packages[0] {

@@ -41,7 +41,8 @@ func (r *Requirement) what() string {
 	return "SLSA provenance"
 }
 
-// Lacks returns the reason why an attestation does not meet the requirement, or "" if it does.
+// Lacks returns the reason why an attestation does not meet the requirement, or "" if the
+// attestation meets it.
 func (r *Requirement) Lacks(known Signers, a *evidence.Attestation) string {
 	by := " by " + a.Signer.String()
 	switch {
@@ -60,7 +61,7 @@ func (r *Requirement) Lacks(known Signers, a *evidence.Attestation) string {
 }
 
 // matchesStated reports whether a value in a statement matches the pattern. An empty pattern
-// matches any value. An empty value matches no other pattern, not even "*".
+// matches any value. An empty value matches no pattern except the empty one, not even "*".
 func matchesStated(pattern, value string) bool {
 	return pattern == "" || value != "" && match.NewGlob(pattern).Match(value)
 }
@@ -76,7 +77,7 @@ func stated(what, value string) string {
 const maxInstead = 3
 
 // Missing returns the message of the violation if no attestation meets the requirement. unverified
-// is the number of attestations that verify for none of the signers.
+// is the number of attestations that no trusted signer signed.
 func (r *Requirement) Missing(known Signers, attestations []*evidence.Attestation, unverified int) string {
 	return fmt.Sprintf("the image has no %s by %s: %s", r.what(), strings.Join(r.Signers, " or "), r.instead(known, attestations, unverified))
 }

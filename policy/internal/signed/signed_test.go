@@ -37,8 +37,8 @@ func TestOnlyNamedSignersCount(t *testing.T) {
 	}
 }
 
-// TestAttestationMustMeetTheRequirement checks the kinds of attestation and the stated values. A
-// value that the statement lacks matches no pattern.
+// TestAttestationMustMeetTheRequirement checks the type of attestations and the builder and source
+// that they state. If a statement lacks a value, no pattern matches.
 func TestAttestationMustMeetTheRequirement(t *testing.T) {
 	slsa := Requirement{Signers: []string{"ci"}, Builder: "https://ci.example/*", Source: "*"}
 	statement := func(builder, source string) evidence.Attestation {

@@ -22,7 +22,7 @@ func Fingerprint(key string) (string, error) {
 	case block == nil:
 		return "", errors.New("has no PEM block")
 	case block.Type != "PUBLIC KEY":
-		return "", fmt.Errorf("has a PEM block of type %q: want %q", block.Type, "PUBLIC KEY")
+		return "", fmt.Errorf("has a PEM block of type %q: expected %q", block.Type, "PUBLIC KEY")
 	case strings.TrimSpace(string(rest)) != "":
 		return "", errors.New("has more than one key: list each key as a signer")
 	}
@@ -41,7 +41,7 @@ type signer struct {
 	issuer, subject match.Glob
 }
 
-// NewSigners prepares the signers for comparison. A signer with an invalid key is left out.
+// NewSigners indexes the signers for comparison. It omits a signer with an invalid key.
 func NewSigners(known []Known) Signers {
 	out := Signers{}
 	for _, r := range known {
@@ -49,7 +49,7 @@ func NewSigners(known []Known) Signers {
 		if r.Key != "" {
 			var err error
 			if s.key, err = Fingerprint(r.Key); err != nil {
-				continue // Parse refuses such a key
+				continue // Parse refuses a policy with such a key
 			}
 		} else {
 			s.issuer, s.subject = match.NewGlob(r.Issuer), match.NewGlob(r.Subject)

@@ -2,10 +2,10 @@ package spdx
 
 import "slices"
 
-// Declared holds the licenses that a package declares.
+// Declared has the licenses that a package declares.
 type Declared struct {
-	expressions []Expression // the expressions that could be parsed
-	Unread      bool         // the package declares none, or some could not be parsed
+	expressions []Expression // the license expressions that could be parsed
+	Unread      bool         // true if the package declares no license, or if some could not be parsed
 }
 
 // NewDeclared parses the texts that a package declares.
@@ -22,8 +22,8 @@ func NewDeclared(texts []string) Declared {
 	return d
 }
 
-// Hits reports whether a declared expression has a bad license in every choice. One such expression
-// is enough, because all expressions of a package apply.
+// Hits reports whether one of the declared expressions has a bad license in every choice. One such
+// expression is enough, because all expressions of a package apply.
 func (d *Declared) Hits(bad func(*License) bool) bool {
 	return slices.ContainsFunc(d.expressions, func(x Expression) bool { return x.Hits(bad) })
 }

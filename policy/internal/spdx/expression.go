@@ -17,8 +17,8 @@ import (
 // Limits of a license expression. A larger expression is not parsed: declared licenses are text
 // from the image, and sometimes a whole license text.
 const (
-	MaxExpression = 16 << 10 // bytes
-	MaxDepth      = 50       // parentheses
+	MaxExpression = 16 << 10 // in bytes
+	MaxDepth      = 50       // maximum depth of nested parentheses
 )
 
 // Expression is an SPDX license expression, as defined in
@@ -29,11 +29,11 @@ const (
 // the depth nor the number of choices that it multiplies out.
 type Expression struct {
 	license  License
-	operands []Expression // empty if it is one license
-	choice   bool         // OR; otherwise AND
+	operands []Expression // empty if the expression is a single license
+	choice   bool         // true if OR joins the operands, false if AND joins them
 }
 
-// Hits reports whether every choice has a bad license, so that the user cannot avoid one.
+// Hits reports whether every choice has a bad license, so that the user cannot avoid bad licenses.
 func (x *Expression) Hits(bad func(*License) bool) bool {
 	if len(x.operands) == 0 {
 		return bad(&x.license)
@@ -53,9 +53,9 @@ type License struct {
 	// GPL-2.0-or-later.
 	id        string
 	later     bool   // later versions may be chosen, too
-	exception string // the exception after WITH, or empty
-	// Known means that the SPDX list has the license and its exception. A reference, such as a
-	// LicenseRef, is also known: the SBOM has the text.
+	exception string // the license exception after WITH, or empty
+	// Known means that the SPDX list has the license and its exception. A LicenseRef is also known,
+	// because the SBOM has its text.
 	Known bool
 }
 
@@ -127,9 +127,9 @@ func (l *License) atLeast(id string) bool {
 
 // licenseList is the SPDX list of licenses, in lower case.
 type licenseList struct {
-	names                []string        // the names of licenses, as the list writes them, sorted
-	licenses, exceptions map[string]bool // including deprecated ones
-	families             [][]string      // the ids of each family by ascending version, without "-only"
+	names                []string        // the names of the licenses as the SPDX list writes them, sorted
+	licenses, exceptions map[string]bool // names in the SPDX list, including deprecated ones
+	families             [][]string      // the ids of each license family in ascending order of version, without "-only"
 	ranges               map[string]licenseVersion
 }
 
@@ -155,7 +155,7 @@ var spdxList = sync.OnceValue(func() *licenseList {
 			for _, name := range names {
 				id := strings.TrimSuffix(strings.ToLower(name), "-only")
 				if strings.HasSuffix(id, "-or-later") {
-					continue // the list puts it next to the latest version, but it is not a version
+					continue // go-spdx lists this name next to the latest version, but it is not a version itself
 				}
 				list.ranges[id] = licenseVersion{i, j}
 				if len(ids) == j {
@@ -176,7 +176,7 @@ func Parse(s string) (Expression, error) {
 	p := expressionParser{tokens: strings.Fields(strings.NewReplacer("(", " ( ", ")", " ) ").Replace(s))}
 	x, err := p.choice()
 	if err == nil && len(p.tokens) > 0 {
-		err = fmt.Errorf("%q where an operator should be", p.tokens[0])
+		err = fmt.Errorf("found %q, expected an operator", p.tokens[0])
 	}
 	if err != nil {
 		return Expression{}, err
@@ -190,8 +190,8 @@ type expressionParser struct {
 	depth  int
 }
 
-// operator skips the next token if it is this operator, and reports whether it did. SPDX allows
-// operators in upper case and in lower case.
+// operator skips the next token if it is the given operator, and reports whether it did. SPDX
+// allows operators in upper case and in lower case.
 func (p *expressionParser) operator(upper, lower string) bool {
 	if len(p.tokens) == 0 || p.tokens[0] != upper && p.tokens[0] != lower {
 		return false
@@ -203,7 +203,7 @@ func (p *expressionParser) operator(upper, lower string) bool {
 func (p *expressionParser) choice() (Expression, error) { return p.joined("OR", "or", p.both) }
 func (p *expressionParser) both() (Expression, error)   { return p.joined("AND", "and", p.simple) }
 
-// joined reads operands that are separated by an operator.
+// joined parses operands that are separated by one operator.
 func (p *expressionParser) joined(upper, lower string, operand func() (Expression, error)) (Expression, error) {
 	x, err := operand()
 	if err != nil || !p.operator(upper, lower) {
@@ -252,12 +252,12 @@ func (p *expressionParser) simple() (Expression, error) {
 
 func (p *expressionParser) identifier(what string) (string, error) {
 	if len(p.tokens) == 0 {
-		return "", fmt.Errorf("ends where %s should be", what)
+		return "", fmt.Errorf("the expression ends, expected %s", what)
 	}
 	token := p.tokens[0]
 	switch strings.ToUpper(token) {
 	case "AND", "OR", "WITH", "NONE", "NOASSERTION":
-		return "", fmt.Errorf("%q where %s should be", token, what)
+		return "", fmt.Errorf("found %q, expected %s", token, what)
 	}
 	if !isIdentifier(token) {
 		return "", fmt.Errorf("%q is not an identifier", token)
@@ -267,7 +267,7 @@ func (p *expressionParser) identifier(what string) (string, error) {
 }
 
 // isIdentifier reports whether s has the syntax of an identifier, with an optional "+" at the end,
-// or of an identifier in another document.
+// or of a reference to an identifier in another document.
 func isIdentifier(s string) bool {
 	s = strings.TrimSuffix(s, "+")
 	if document, id, ok := strings.Cut(s, ":"); ok {

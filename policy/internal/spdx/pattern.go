@@ -12,8 +12,8 @@ import (
 // licensePattern matches licenses by name.
 type licensePattern struct {
 	name      match.Glob
-	license   License    // used if the name has no star
-	exception match.Glob // nil without WITH
+	license   License    // used if the pattern has no star
+	exception match.Glob // the pattern after WITH; nil without WITH
 }
 
 func newLicensePattern(s string) licensePattern {
@@ -89,8 +89,8 @@ func (patterns Patterns) Allow(l *License) bool {
 	return l.later && slices.ContainsFunc(l.versions(), func(v License) bool { return patterns.Allow(&v) })
 }
 
-// CheckPattern returns an error for a pattern that matches no license, such as a misspelled one.
-// Under deny, such a pattern would let everything pass.
+// CheckPattern returns an error for a pattern that matches no license, such as a misspelled one. In
+// a deny list, such a pattern would let everything pass.
 func CheckPattern(s string) error {
 	list := spdxList()
 	id, exception, with := cutWith(strings.ToLower(s))

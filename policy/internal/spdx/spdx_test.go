@@ -23,7 +23,7 @@ func isUnknown(licenses ...string) bool {
 }
 
 // TestChoiceIsNotAWayOut checks that a package is denied if every choice has a denied license, and
-// that all declared texts apply.
+// that all declared license texts apply.
 func TestChoiceIsNotAWayOut(t *testing.T) {
 	for _, test := range []struct {
 		pattern  string
@@ -97,7 +97,7 @@ func TestLicenseExpressionIsBounded(t *testing.T) {
 			t.Errorf("%.20q... is read", s)
 		}
 	}
-	// If the expression were expanded, it would have 2^800 choices.
+	// Multiplied out, this expression would have 2^800 choices.
 	if denied([]string{"MIT"}, strings.Repeat("(MIT OR Zlib) AND ", 800)+"Zlib") {
 		t.Error("denied")
 	}

@@ -12,9 +12,10 @@ import (
 // This file finds the position of a character of a YAML scalar in the file. yaml.v3 reports only
 // where a scalar begins, and not how the scalar was folded or indented.
 
-// Locator returns a function from a line (from 1) and a column (from 0) of text to the position in
-// the document. text is the value of the scalar n, with or without the surrounding white space. If
-// the characters cannot be found in the file, the position is the beginning of the scalar.
+// Locator returns a function that converts a line (from 1) and a column (from 0) of text to the
+// position in the document. text is the value of the scalar n, with or without the surrounding
+// white space. If the characters cannot be found in the file, the position is the beginning of the
+// scalar.
 func (d *Decoder) Locator(n *yaml.Node, text string) func(line, column int) Position {
 	places, ok := scalarPlaces(strings.Split(string(d.source), "\n"), n, text)
 	return func(line, column int) Position {
@@ -35,14 +36,14 @@ func (d *Decoder) Locator(n *yaml.Node, text string) func(line, column int) Posi
 type place struct{ line, column int }
 
 // scalarPlaces returns the place of each character of text, and one more place after the last.
-// Every scalar style keeps the order of the characters that are not white space, so the function
+// Every scalar style keeps the order of the characters that are not white space, so scalarPlaces
 // searches for them one after the other. White space gets the place where the search for the next
 // character begins.
 func scalarPlaces(lines []string, n *yaml.Node, text string) ([]place, bool) {
 	at := place{n.Line - 1, n.Column - 1}
 	switch n.Style {
 	case yaml.LiteralStyle, yaml.FoldedStyle:
-		at = place{n.Line, 0} // after the line with the | or >
+		at = place{n.Line, 0} // the value begins after the line with the | or >
 	case yaml.SingleQuotedStyle, yaml.DoubleQuotedStyle:
 		at.column++
 	}
@@ -96,10 +97,10 @@ func (s *scalarReader) next() (at place, r rune, ok bool) {
 	s.column++
 	switch {
 	case s.style == yaml.SingleQuotedStyle && r == '\'':
-		s.column++ // the quote is written twice
+		s.column++ // two single quotes stand for one
 	case s.style == yaml.DoubleQuotedStyle && r == '\\':
 		if len(rest) == 0 {
-			return at, '\n', true // the line continues on the next one
+			return at, '\n', true // the next line continues this line
 		}
 		s.column++
 		return s.escape(at, rest)

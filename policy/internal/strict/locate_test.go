@@ -9,8 +9,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// FuzzScalarPlaces writes a text in each of YAML's styles, reads it back, and checks the place of
-// every character.
+// FuzzScalarPlaces writes a text in each of YAML's scalar styles, parses the result, and checks the
+// place of every character.
 func FuzzScalarPlaces(f *testing.F) {
 	for _, text := range []string{
 		"a", "a == 'b'", "a\nb\n\n c", "a  b\\n\"c\"", "é ü", " x\n", "x: y # z", "- a", strings.Repeat("long words ", 30),
@@ -25,11 +25,11 @@ func FuzzScalarPlaces(f *testing.F) {
 			err := out.Encode(map[string]*yaml.Node{"key": {Kind: yaml.ScalarNode, Tag: "!!str", Style: style, Value: text}})
 			var doc yaml.Node
 			if err != nil || yaml.Unmarshal(source.Bytes(), &doc) != nil {
-				return // not text that YAML can hold
+				return // YAML cannot represent this text
 			}
 			n := doc.Content[0].Content[1]
 			if n.Style&yaml.TaggedStyle != 0 {
-				return // refused when policies are read
+				return // the decoder refuses this text
 			}
 			lines := strings.Split(source.String(), "\n")
 			places, ok := scalarPlaces(lines, n, n.Value)

@@ -13,7 +13,7 @@ import (
 	"github.com/imagegate/imagegate/internal/suggest"
 )
 
-// Mapping reads a mapping that has only these fields. what names the mapping in messages.
+// Mapping reads a mapping that may have only these fields. what names the mapping in messages.
 func (d *Decoder) Mapping(n *yaml.Node, what string, fields ...Field) {
 	if n.Kind != yaml.MappingNode {
 		d.WrongType(n, what, "a mapping")
@@ -23,10 +23,10 @@ func (d *Decoder) Mapping(n *yaml.Node, what string, fields ...Field) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if key.Kind == yaml.AliasNode || isMerge(key) {
-			continue // already reported by refuse
+			continue // refuse has already reported this key
 		}
 		if key.Kind != yaml.ScalarNode {
-			d.Problem(key, "%s is not a key: want text", typeName(key))
+			d.Problem(key, "%s is not a key: expected text", typeName(key))
 			continue
 		}
 		if line, ok := lines[key.Value]; ok {
@@ -60,7 +60,7 @@ func (d *Decoder) unknownKey(key *yaml.Node, what string, fields []Field) {
 		d.Problem(key, "unknown key %q in %s: did you mean %q?", key.Value, what, near)
 		return
 	}
-	d.Problem(key, "unknown key %q in %s: want one of %s", key.Value, what, strings.Join(names, ", "))
+	d.Problem(key, "unknown key %q in %s: expected one of %s", key.Value, what, strings.Join(names, ", "))
 }
 
 // List reads a list of at most limit items.
@@ -82,8 +82,8 @@ func (d *Decoder) List(limit int, item func(*yaml.Node)) Reader {
 	}
 }
 
-// Scalar reads a scalar of one of these YAML types ("!!str") with parse. want describes the
-// expected value in messages.
+// Scalar reads a scalar of one of these YAML types ("!!str") with the function parse. want
+// describes the expected value in messages.
 func Scalar[T any](d *Decoder, to *T, want string, parse func(string) (T, error), tags ...string) Reader {
 	return func(key, value *yaml.Node) {
 		if value.Kind != yaml.ScalarNode || !slices.Contains(tags, value.ShortTag()) {
@@ -112,7 +112,7 @@ func (d *Decoder) CheckedText(to *string, check func(string) error) Reader {
 			return "", err
 		}
 		if strings.ContainsFunc(s, isControl) {
-			return "", errors.New("has a line break or a control character in it")
+			return "", errors.New("contains a line break or a control character")
 		}
 		return s, check(s)
 	}, "!!str")
@@ -128,8 +128,8 @@ func (d *Decoder) Count(to *int) Reader {
 	return Scalar(d, to, "a whole number", ParseCount, "!!int")
 }
 
-// Texts reads a list of at least one text. Every text must pass check. hint is the advice for an
-// empty list.
+// Texts reads a list of at least one text. Every text must pass check. hint is the advice in the
+// message for an empty list.
 func (d *Decoder) Texts(to *[]string, check func(string) error, hint string) Reader {
 	return func(key, value *yaml.Node) {
 		items := d.List(MaxItems, func(n *yaml.Node) {
@@ -164,12 +164,12 @@ func (d *Decoder) Number(to *float64, most float64) Reader {
 
 var decimal = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,9})?$`)
 
-// Yes reads a key whose only value is true. The value false would repeat the default, and could be
-// mistaken for the opposite rule.
+// Yes reads a key whose only value is true. The value false is refused: it would repeat the
+// default, and could be mistaken for the opposite rule.
 func (d *Decoder) Yes(to *bool) Reader {
 	return Scalar(d, to, "true", func(s string) (bool, error) {
 		if s != "true" {
-			return false, fmt.Errorf("%q can only be true: leave the key out instead", s)
+			return false, fmt.Errorf("%q can only be true: omit the key instead", s)
 		}
 		return true, nil
 	}, "!!bool")
@@ -184,7 +184,8 @@ func notBlank(s string) (string, error) {
 
 func isControl(r rune) bool { return r < 0x20 || 0x7f <= r && r < 0xa0 }
 
-// ParseCount accepts only plain decimal digits: "010" is 8 in YAML 1.1 and 10 for people.
+// ParseCount accepts only plain decimal digits: YAML 1.1 reads "010" as 8, but people read it as
+// 10.
 func ParseCount(s string) (int, error) {
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 0 || strconv.Itoa(n) != s {
@@ -196,7 +197,7 @@ func ParseCount(s string) (int, error) {
 // Quoted returns the name of a key for messages.
 func Quoted(key *yaml.Node) string { return strconv.Quote(key.Value) }
 
-// WrongType records that a value is not what a key wants. what names the key.
+// WrongType records that the value of a key has the wrong type. what names the key.
 func (d *Decoder) WrongType(n *yaml.Node, what, want string) {
 	if n.Kind == yaml.AliasNode {
 		return
@@ -205,10 +206,10 @@ func (d *Decoder) WrongType(n *yaml.Node, what, want string) {
 	if want == "text" && n.Kind == yaml.ScalarNode && !isNull(n) {
 		hint = " in quotes"
 	}
-	d.Problem(n, "%s is %s: want %s%s", what, typeName(n), want, hint)
+	d.Problem(n, "%s is %s: expected %s%s", what, typeName(n), want, hint)
 }
 
-// typeName describes a node in the words of YAML authors.
+// typeName names the type of a node, as YAML authors do.
 func typeName(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -220,7 +221,7 @@ func typeName(n *yaml.Node) string {
 	case "!!null":
 		return "empty"
 	case "!!bool":
-		return "a true or false"
+		return "a boolean"
 	case "!!int", "!!float":
 		return "a number"
 	case "!!timestamp":

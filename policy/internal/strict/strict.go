@@ -47,19 +47,19 @@ type Problem struct {
 // forgets KnownFields inside a custom unmarshaller, converts 1 to "1", and reports errors without a
 // column.
 type Decoder struct {
-	// File is the name for positions.
+	// File is the file name in positions.
 	File string
 
-	source   []byte // the data that Document reads
+	source   []byte // the data that Document parses
 	empty    string // text to add to the message for an empty file
 	problems []Problem
 }
 
-// NewDecoder returns a Decoder without problems. The file is not opened. empty is added to the
-// message for a file without content, and may be empty.
+// NewDecoder returns a Decoder without problems. It does not open the file. empty is appended to
+// the message for a file without content, and may be empty.
 func NewDecoder(file, empty string) *Decoder { return &Decoder{File: file, empty: empty} }
 
-// Reader reads the value of one key. key is used for names and positions.
+// Reader reads the value of one key. It uses key for names and positions in messages.
 type Reader func(key, value *yaml.Node)
 
 // Field is one key of a mapping.
@@ -90,8 +90,8 @@ func (d *Decoder) ProblemAt(at Position, format string, args ...any) {
 	d.problems = append(d.problems, Problem{Position: at, Message: fmt.Sprintf(format, args...)})
 }
 
-// Problems returns all problems, sorted by position. After 1000 problems, one more states the
-// number of the rest.
+// Problems returns all problems, sorted by position. After 1000 problems, one more has the number
+// of the remaining ones.
 func (d *Decoder) Problems() []Problem {
 	slices.SortStableFunc(d.problems, func(a, b Problem) int {
 		return cmp.Or(
@@ -118,7 +118,7 @@ func (d *Decoder) Document(data []byte) *yaml.Node {
 	}
 	if at, ok := invalidUTF8(data); !ok {
 		at.File = d.File
-		d.ProblemAt(at, "not UTF-8 text")
+		d.ProblemAt(at, "the file is not UTF-8 text")
 		return nil
 	}
 
@@ -137,7 +137,7 @@ func (d *Decoder) Document(data []byte) *yaml.Node {
 	case err != nil:
 		d.syntax(data, err)
 	default:
-		d.Problem(&next, "a second document: want one document in a file")
+		d.Problem(&next, "a second document: expected one document in a file")
 	}
 
 	root := doc.Content[0]
@@ -170,8 +170,8 @@ var (
 	unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
 )
 
-// parserTexts lists the errors of yaml.v3's parser. Their line numbers count from 0. Line numbers
-// in errors of its scanner count from 1. An error on the first line has no line number (see the
+// parserTexts lists the errors of yaml.v3's parser. Their line numbers count from 0, unlike those
+// of its scanner, which count from 1. An error on the first line has no line number (see the
 // function fail in yaml.v3's decode.go).
 var parserTexts = []string{
 	"did not find expected <document start>",
@@ -186,7 +186,7 @@ var parserTexts = []string{
 	"found duplicate %TAG directive",
 }
 
-// syntax records an error of yaml.v3 at its line.
+// syntax records an error of yaml.v3 at the line in the error.
 func (d *Decoder) syntax(data []byte, err error) {
 	at := Position{File: d.File, Line: 1, Column: 1}
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
@@ -194,7 +194,7 @@ func (d *Decoder) syntax(data []byte, err error) {
 		before, _, _ := bytes.Cut(data, []byte("*"+m[1]))
 		at.Line += bytes.Count(before, []byte("\n"))
 		at.Column += utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:])
-		d.ProblemAt(at, "alias %q: anchors and aliases are refused, write the value out", m[1])
+		d.ProblemAt(at, "alias %q: anchors and aliases are not allowed, write the value out", m[1])
 		return
 	}
 	if m := yamlLine.FindStringSubmatch(text); m != nil {
@@ -218,16 +218,16 @@ func (d *Decoder) refuse(n *yaml.Node, depth int) {
 		return
 	}
 	if n.Kind == yaml.AliasNode {
-		d.Problem(n, "alias %q: anchors and aliases are refused, write the value out", n.Value)
+		d.Problem(n, "alias %q: anchors and aliases are not allowed, write the value out", n.Value)
 	}
 	if n.Anchor != "" {
-		d.Problem(n, "anchor %q: anchors and aliases are refused, write the value out", n.Anchor)
+		d.Problem(n, "anchor %q: anchors and aliases are not allowed, write the value out", n.Anchor)
 	}
 	if n.Style&yaml.TaggedStyle != 0 {
-		d.Problem(n, "tag %q: tags are refused", n.Tag)
+		d.Problem(n, "tag %q: tags are not allowed", n.Tag)
 	}
 	if isMerge(n) {
-		d.Problem(n, "merge key %q: merging is refused, write the keys out", n.Value)
+		d.Problem(n, "merge key %q: merge keys are not allowed, write the keys out", n.Value)
 	}
 	for _, child := range n.Content {
 		d.refuse(child, depth+1)

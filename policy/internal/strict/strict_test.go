@@ -11,7 +11,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// read reads data with these fields, and returns the problems as line:column: message.
+// read parses data as a mapping with these fields, and returns the problems as line:column:
+// message.
 func read(data string, fields func(d *Decoder) []Field) []string {
 	d := NewDecoder("f.yaml", ": write something")
 	if root := d.Document([]byte(data)); root != nil {
@@ -54,26 +55,26 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// TestNothingIsIgnored checks that every violation of the format is a problem with its position,
-// and that all problems are reported together.
+// TestNothingIsIgnored checks that every violation of the strict YAML format is a problem with a
+// position, and that all problems are reported together.
 func TestNothingIsIgnored(t *testing.T) {
 	for data, want := range map[string][]string{
 		"":                                     {"1:1: the file is empty: write something"},
 		"# nothing\n":                          {"1:1: the file is empty: write something"},
-		"a: 1\xff":                             {"1:5: not UTF-8 text"},
-		"[]":                                   {"1:1: the file is a list: want a mapping"},
-		"version: 1\nname: a\n---\nb: 1\n":     {"3:1: a second document: want one document in a file"},
-		"version: 2\nname: a\n":                {`1:10: "version": version 2 is not supported: want 1`},
+		"a: 1\xff":                             {"1:5: the file is not UTF-8 text"},
+		"[]":                                   {"1:1: the file is a list: expected a mapping"},
+		"version: 1\nname: a\n---\nb: 1\n":     {"3:1: a second document: expected one document in a file"},
+		"version: 2\nname: a\n":                {`1:10: "version": version 2 is not supported: expected 1`},
 		"version: 1\n":                         {`1:1: the file has no "name", which is mandatory`},
-		"version: 1\nnmae: a\nname: a\n":       {`2:1: unknown key "nmae" in the file: want one of version, name, names`},
+		"version: 1\nnmae: a\nname: a\n":       {`2:1: unknown key "nmae" in the file: expected one of version, name, names`},
 		"version: 1\nname: a\nname: b\n":       {`3:1: duplicate key "name", first on line 2`},
-		"version: 1\nname: 1\n":                {`2:7: "name" is a number: want text in quotes`},
+		"version: 1\nname: 1\n":                {`2:7: "name" is a number: expected text in quotes`},
 		"version: 1\nname: ' '\n":              {`2:7: "name": is blank`},
-		"version: 1\nname: &x a\n":             {`2:7: anchor "x": anchors and aliases are refused, write the value out`},
-		"version: 1\nname: !!str a\n":          {`2:7: tag "!!str": tags are refused`},
+		"version: 1\nname: &x a\n":             {`2:7: anchor "x": anchors and aliases are not allowed, write the value out`},
+		"version: 1\nname: !!str a\n":          {`2:7: tag "!!str": tags are not allowed`},
 		"version: 1\nname: a\nnames: [b, b]\n": {`3:12: another name on line 3 is named "b"`},
 		"version: 010\nname:\n": {`1:10: "version": "010" is not a plain whole number, zero or more`,
-			`2:6: "name" is empty: want text`},
+			`2:6: "name" is empty: expected text`},
 		"version: 1\nname: a\nnames: []\n": {`3:8: "names" is empty: list one`},
 	} {
 		got := read(data, func(d *Decoder) []Field {
@@ -108,8 +109,8 @@ func TestProblemsAreBounded(t *testing.T) {
 func TestExactlyOneKey(t *testing.T) {
 	for data, want := range map[string][]string{
 		"a: 1":       nil,
-		"a: 1\nb: 1": {"1:1: the file has 2 of the keys a, b: want exactly one"},
-		"c: 1":       {"1:1: the file has 0 of the keys a, b: want exactly one"},
+		"a: 1\nb: 1": {"1:1: the file has 2 of the keys a, b: expected exactly one"},
+		"c: 1":       {"1:1: the file has 0 of the keys a, b: expected exactly one"},
 	} {
 		got := read(data, func(d *Decoder) []Field {
 			var n int

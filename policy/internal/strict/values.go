@@ -12,26 +12,26 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Version reads the version of a format, which must be want.
+// Version reads the version of a file format, which must be want.
 func (d *Decoder) Version(want int) Reader {
 	var version int
 	return Scalar(d, &version, "a whole number", func(s string) (int, error) {
 		v, err := ParseCount(s)
 		if err == nil && v != want {
-			err = fmt.Errorf("version %d is not supported: want %d", v, want)
+			err = fmt.Errorf("version %d is not supported: expected %d", v, want)
 		}
 		return v, err
 	}, "!!int")
 }
 
 // Unique reads text that must be unique among all values that were read with the same map lines.
-// lines maps each value to its line in the file.
+// lines has the line of each value in the file.
 func (d *Decoder) Unique(to *string, what string, lines map[string]int) Reader {
 	read := d.Text(to)
 	return func(key, value *yaml.Node) {
 		read(key, value)
 		if *to == "" {
-			return // already reported by read
+			return // the reader has already reported a problem
 		}
 		if line, ok := lines[*to]; ok {
 			d.Problem(value, "another %s on line %d is named %q", what, line, *to)
@@ -53,7 +53,7 @@ func (d *Decoder) ExactlyOne(n *yaml.Node, what string, names ...string) {
 		}
 	}
 	if found != 1 {
-		d.Problem(n, "%s has %d of the keys %s: want exactly one", what, found, strings.Join(names, ", "))
+		d.Problem(n, "%s has %d of the keys %s: expected exactly one", what, found, strings.Join(names, ", "))
 	}
 }
 
@@ -96,12 +96,12 @@ var weeksAndDays = regexp.MustCompile(`^(?:([0-9]{1,4})w)?(?:([0-9]{1,4})d)?(.*)
 // optional weeks and days before it, as in "1w2d12h". A day has 24 hours. The duration must be more
 // than zero.
 func ParseDuration(s string) (time.Duration, error) {
-	bad := fmt.Errorf("%q is not a duration: want one such as 36h, 5d or 1w2d", s)
+	bad := fmt.Errorf("%q is not a duration: expected a value such as 36h, 5d or 1w2d", s)
 	m := weeksAndDays.FindStringSubmatch(s)
 	if m == nil {
 		return 0, bad
 	}
-	weeks, _ := strconv.Atoi(m[1]) // at most four digits; an absent number is 0
+	weeks, _ := strconv.Atoi(m[1]) // at most four digits each, so Atoi cannot fail; an absent number is 0
 	days, _ := strconv.Atoi(m[2])
 	total := time.Duration(7*weeks+days) * day
 	if rest := m[3]; rest != "" || m[0] == "" {
@@ -128,5 +128,5 @@ func parseDate(s string) (time.Time, error) {
 			return t.UTC(), nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%q is not a date: want one such as 2026-12-31 or 2026-12-31T12:00:00Z", s)
+	return time.Time{}, fmt.Errorf("%q is not a date: expected a value such as 2026-12-31 or 2026-12-31T12:00:00Z", s)
 }

@@ -37,7 +37,7 @@ func (r *Rule) accepts(s *evidence.VEXStatement) bool {
 
 // Statements finds the statements about a finding. A nil *Statements has none.
 type Statements struct {
-	image string // the image's digest
+	image string // the digest of the image
 	byID  map[string][]*statement
 }
 
@@ -49,9 +49,9 @@ type statement struct {
 	subcomponents []match.PURLPattern
 }
 
-// product is an image, or a pattern for packages.
+// product is an image, or a pattern for packages, that a statement names.
 type product struct {
-	name     string // the key that groups statements by product
+	name     string // the key for grouping statements by product
 	image    bool
 	packages match.PURLPattern
 }
@@ -59,8 +59,8 @@ type product struct {
 // neverReplaced is later than the date of any statement.
 var neverReplaced = time.Unix(1<<40, 0)
 
-// New prepares the statements that r trusts. A statement dated in the future does not count yet:
-// New calls later with the instant when it will. New returns nil if r accepts no status.
+// New indexes the statements that r trusts. A statement dated in the future does not count yet: New
+// calls later with the instant when it will. New returns nil if r accepts no status.
 func New(r Rule, in *evidence.Input, now time.Time, later func(time.Time)) *Statements {
 	if len(r.Accept) == 0 {
 		return nil
@@ -113,7 +113,7 @@ func (all *Statements) Removing(f *indexed.Finding) *evidence.VEXStatement {
 	if all == nil {
 		return nil
 	}
-	latest := map[string]*statement{} // by product
+	latest := map[string]*statement{} // the latest statement of each product
 	for _, id := range f.LowerIDs {
 		for _, s := range all.byID[id] {
 			for i := range s.products {
@@ -139,10 +139,10 @@ func (all *Statements) Removing(f *indexed.Finding) *evidence.VEXStatement {
 	return deciding.VEXStatement
 }
 
-// covers reports whether s is about f's package in p.
+// covers reports whether s is about f's package, if its product is p.
 func (all *Statements) covers(s *statement, p *product, f *indexed.Finding) bool {
-	// An accepted statement must name exactly the package or the image with the package. Any other
-	// statement also counts without this precision, because it keeps the finding.
+	// A statement that removes the finding must name exactly the package, or the image with the
+	// package. A statement that keeps the finding counts without this precision.
 	none, some := len(s.subcomponents) == 0, false
 	for _, c := range s.subcomponents {
 		some = some || c.Match(f.PURL)
@@ -153,7 +153,7 @@ func (all *Statements) covers(s *statement, p *product, f *indexed.Finding) bool
 	return p.packages.Match(f.PURL) && (none || !s.accepted)
 }
 
-// replaces reports whether s counts instead of b: it is later, or equally old and less permissive.
+// replaces reports whether s counts instead of b: s is later, or equally old and less permissive.
 // If they are also equally permissive, a fixed order decides, so that the result does not depend on
 // the order of the input.
 func (s *statement) replaces(b *statement) bool {

@@ -50,8 +50,9 @@ func TestOnlyTrustedStatementsCount(t *testing.T) {
 	}
 }
 
-// TestLatestStatementCounts checks that a newer statement replaces an older one, and that the
-// latest statements about all products must remove the finding.
+// TestLatestStatementCounts checks that a newer statement replaces an older one about the same
+// product, and that a finding is removed only if the latest statements about all products remove
+// it.
 func TestLatestStatementCounts(t *testing.T) {
 	affected := func(s evidence.VEXStatement) evidence.VEXStatement {
 		s.Status = evidence.VEXAffected

@@ -1,4 +1,4 @@
-// Package wording has the words of messages: how they write times, durations, numbers and names.
+// Package wording formats times, durations, numbers and names for messages.
 package wording
 
 import (
@@ -10,7 +10,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Joined returns a name and a version with a space between them, or the one that is not empty.
+// Joined returns a name and a version with a space between them. If one of them is empty, it
+// returns the other.
 func Joined(name, version string) string { return strings.TrimSpace(name + " " + version) }
 
 // Time returns t in UTC as in RFC 3339.
@@ -25,7 +26,7 @@ func Duration(d time.Duration) string {
 	return d.String()
 }
 
-// Number returns n with at most six digits.
+// Number formats n with at most six digits.
 func Number(n float64) string { return strconv.FormatFloat(n, 'g', 6, 64) }
 
 // Package returns the name of a package for messages.
@@ -33,7 +34,7 @@ func Package(p *evidence.Package) string {
 	return cmp.Or(Joined(p.Name, p.Version), "a package without a name")
 }
 
-// Quote quotes text from the image, and cuts it if it is too long for a message.
+// Quote quotes text from the image, and shortens it if it is too long for a message.
 func Quote(text string) string {
 	const longest = 80
 	if runes := []rune(text); len(runes) > longest {
@@ -54,7 +55,7 @@ func Clip(s string, limit int) string {
 	return s
 }
 
-// EPSS returns the score and the percentile.
+// EPSS describes an EPSS by its score and percentile.
 func EPSS(e *evidence.EPSS) string {
 	if e == nil {
 		return "EPSS unknown"
@@ -62,7 +63,7 @@ func EPSS(e *evidence.EPSS) string {
 	return "EPSS " + Number(e.Score) + " (percentile " + Number(e.Percentile) + ")"
 }
 
-// Fix returns the versions that fix a finding, or the vendor's fix state.
+// Fix describes the fix of a finding: the fixed versions, or the vendor's fix state.
 func Fix(f *evidence.Finding) string {
 	if len(f.Fixes) > 0 {
 		versions := make([]string, len(f.Fixes))
