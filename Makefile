@@ -35,7 +35,7 @@ test-cosign: ## build the real cosign command and verify promoted images with it
 	IMAGEGATE_TEST_COSIGN=$(BIN)/cosign $(GO) test -count=1 -run 'TestCosign' -v ./integration
 
 .PHONY: test-formats
-test-formats: ## validate the output formats with the programs of their readers; IMAGEGATE_TEST_SCHEMAS is the folder of the other schemas
+test-formats: ## validate the report formats with schemas and programs of other vendors; IMAGEGATE_TEST_SCHEMAS is the folder with more schemas
 	npm install --silent --no-audit --no-fund --prefix $(BIN)/formats @microsoft/sarif-multitool-linux@5.7.0
 	chmod u+x $(BIN)/formats/node_modules/@microsoft/sarif-multitool-linux/Sarif.Multitool
 	IMAGEGATE_TEST_SARIF=$(BIN)/formats/node_modules/@microsoft/sarif-multitool-linux/Sarif.Multitool \
@@ -50,7 +50,7 @@ test-interleave: ## stop one of two promoters before each of its requests and ru
 	IMAGEGATE_TEST_INTERLEAVE=all $(GO) test -count=1 -timeout 60m -run TestOlderDecisionNeverReplacesANewerOne -v ./promote
 
 .PHONY: test-unpack
-test-unpack: ## compare the files that runtimes unpack with the files that the gate sees, for UNPACK_STACKS (default 2000) random images; needs root
+test-unpack: ## compare the files that container runtimes unpack with the files that imagegate scans, for UNPACK_STACKS (default 2000) random images; needs root
 	cd integration/unpack && UNPACK_STACKS=$${UNPACK_STACKS:-2000} $(GO) test -count=1 -timeout 30m
 
 .PHONY: test-consumers
@@ -68,7 +68,7 @@ integration/html/node_modules: integration/html/package-lock.json
 	@touch $@
 
 .PHONY: test-html
-test-html: integration/html/node_modules ## use the HTML report in Chromium, also with the keyboard alone, without scripts and with axe
+test-html: integration/html/node_modules ## test the HTML report in Chromium: with mouse and keyboard, without scripts, and its accessibility with axe
 	cd integration/html && GO=$(GO) node --test --test-reporter=spec page.test.mjs
 
 .PHONY: bench-html
@@ -76,7 +76,7 @@ bench-html: integration/html/node_modules ## measure the HTML report with 20,000
 	cd integration/html && GO=$(GO) node bench.mjs
 
 .PHONY: images
-images: integration/html/node_modules ## make the pictures of the HTML report in docs/images again; needs fonts-inter, fonts-jetbrains-mono and pngquant
+images: integration/html/node_modules ## update the screenshots of the HTML report in docs/images; needs fonts-inter, fonts-jetbrains-mono and pngquant
 	cd integration/html && GO=$(GO) node images.mjs ../../docs/images
 
 .PHONY: test-parity
@@ -110,7 +110,7 @@ bench-programs: scanners
 	$(GO) build -o $(BIN)/bench/bench ./integration/bench
 
 .PHONY: bench
-bench: bench-programs ## compare with the shell pipeline of syft, grype, crane and cosign, and update docs/performance.md (half an hour)
+bench: bench-programs ## compare imagegate with a shell pipeline of syft, grype, crane and cosign, and update docs/performance.md (half an hour)
 	$(BIN)/bench/bench -bin $(BIN)/bench -work $(BIN)/bench/work -o $(BIN)/bench/results.json -docs docs/performance.md $(BENCHFLAGS)
 
 .PHONY: bench-small
@@ -122,7 +122,7 @@ bench-go: ## run the Go benchmarks of each stage
 	$(GO) test -run '^$$' -bench . -benchmem ./policy ./policy/internal/custom ./gate ./gate/layers
 
 .PHONY: profile
-profile: ## write a processor profile of a check of the benchmark's big image to bin/cpu.pprof
+profile: ## check the benchmark's big image, and write a processor profile to bin/cpu.pprof
 	IMAGEGATE_BENCH_IMAGE=oci:$$(ls -d $(BIN)/bench/work/big-*/oci) $(GO) test ./gate -run '^$$' -bench 'BenchmarkCheck$$' \
 		-benchtime 4x -cpuprofile $(BIN)/cpu.pprof -o $(BIN)/gate.test
 
@@ -146,5 +146,5 @@ lint: ## run go vet, gofmt, golangci-lint, actionlint, and Vale over documents a
 		{ echo "Vale accepts integration/tools/vale/planted.txt, which it must refuse"; exit 1; }
 
 .PHONY: clean
-clean: ## remove what was built
+clean: ## remove all built files
 	rm -rf $(BIN)

@@ -567,7 +567,7 @@ func TestCIActionBuilds(t *testing.T) {
 	write(t, r.env["GOWORK"], []byte("go 1.26\n"))
 
 	steps := readAction(t).Runs.Steps
-	r.step(t, stepNamed(t, steps, "Name what may be built already"), dryBuild(t)).must(t, 0)
+	r.step(t, stepNamed(t, steps, "Compute the key of the build cache"), dryBuild(t)).must(t, 0)
 	if key := r.known["steps.built.outputs.key"]; !regexp.MustCompile(`^go1\.\S+-[0-9a-f]{40,64}$`).MatchString(key) {
 		t.Errorf("the cache's key is %q", key)
 	}

@@ -126,7 +126,7 @@ func TestConsumers(t *testing.T) {
 		}
 	}
 	var table strings.Builder
-	table.WriteString("| consumer | version | signed by | legacy | bundle | both | refuses tampered | refuses another signer | refuses on another image | refuses in another repository | refuses another policy |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
+	table.WriteString("| consumer | version | signed by | legacy | bundle | both | refuses tampered statements | refuses another signer | refuses signatures of another image | refuses signatures of another repository | refuses another policy |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, c := range consumers {
 		for _, b.signing = range b.signings() {
 			fmt.Fprintf(&table, "| %s | %s | %s |", c.name, b.version(c.module, c.program), b.signing.kind)

@@ -10,16 +10,18 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
-// CopyRule copies attestations from the staging registry to the approved registry: statements of
-// one type, or signatures, by trusted signers. All other attestations are skipped.
+// CopyRule selects attestations to copy from the staging registry to the approved registry:
+// statements of one type, or signatures of the image, made by trusted signers. Attestations that no
+// rule selects are skipped.
 type CopyRule struct {
 	Position Position `json:"position"`
 	// Type sets the predicate type of the statements, or "signature" for signatures of the image.
-	// Types that imagegate itself attests are never copied, even from a trusted signer. Mandatory.
-	// Example: "type: https://slsa.dev/provenance/v1".
+	// imagegate never copies its own signatures and statements, which have a type that it attests
+	// and were signed with its own key or identity. Mandatory. Example: "type:
+	// https://slsa.dev/provenance/v1".
 	Type string `json:"type"`
-	// Signers lists names of the policy's signers. One of them must have signed. Mandatory.
-	// Example: "signers: [ci]".
+	// Signers lists names of entries in the section signers. One of these signers must have made
+	// the attestation. Mandatory. Example: "signers: [ci]".
 	Signers []string `json:"signers"`
 }
 

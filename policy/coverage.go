@@ -17,29 +17,29 @@ import (
 	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
-// CoverageEffects sets the effects of packages that could not be matched, by reason.
+// CoverageEffects sets the effects of packages that could not be matched with advisories, by
+// reason.
 type CoverageEffects struct {
 	// Distribution sets the effect if the database has no advisories for the distribution, if the
-	// image does not name its distribution, or if no package was cataloged. Default: block.
+	// image does not name its distribution, or if the SBOM has no packages. Default: block.
 	// Example: "notCovered: {distribution: warn}".
 	Distribution Effect `json:"distribution"`
-	// PackageType sets the effect if the database has no advisories for any package of a type.
-	// Default: block. Example: "notCovered: {packageType: warn}".
+	// PackageType sets the effect of a package type, such as npm, if the database has no advisories
+	// for the type. Default: block. Example: "notCovered: {packageType: warn}".
 	PackageType Effect `json:"packageType"`
 	// Version sets the effect of a package without a version, or with a version that cannot be
-	// compared. Default: block. Example: "notCovered: {version: warn}".
+	// compared with advisories. Default: block. Example: "notCovered: {version: warn}".
 	Version Effect `json:"version"`
-	// FirstParty sets the effect of an application's own packages without a released version: the
-	// main module of a Go program, a private package.json, the application's jar. Default: warn.
-	// Example: "notCovered: {firstParty: block}".
+	// FirstParty sets the effect of the application's own packages that have no released version:
+	// the main module of a Go program, a private package.json, the application's jar. Default:
+	// warn. Example: "notCovered: {firstParty: block}".
 	FirstParty OptInEffect `json:"firstParty,omitempty"`
 }
 
-// UnknownEffects sets the effects of files that could not be read, by the kind of content that they
-// could hide.
+// UnknownEffects sets the effects of files that could not be read, by the kind of the file.
 type UnknownEffects struct {
-	// PackageDatabase sets the effect of an unreadable database of a package manager, such as
-	// dpkg's. Default: block. Example: "unknowns: {packageDatabase: block}".
+	// PackageDatabase sets the effect of an unreadable database of a package manager, such as the
+	// database of dpkg. Default: block. Example: "unknowns: {packageDatabase: block}".
 	PackageDatabase Effect `json:"packageDatabase"`
 	// Archive sets the effect of unreadable archives that can hold packages, such as jars and
 	// wheels. Default: block. Example: "unknowns: {archive: warn}".
@@ -47,7 +47,7 @@ type UnknownEffects struct {
 	// File sets the effect of all other unreadable files. Default: block. Example: "unknowns:
 	// {file: warn}".
 	File Effect `json:"file"`
-	// TestData sets the effect of unreadable files in the test data of a cataloged package.
+	// TestData sets the effect of unreadable files in the test data of a package in the SBOM.
 	// Default: warn. Example: "unknowns: {testData: block}".
 	TestData OptInEffect `json:"testData,omitempty"`
 }

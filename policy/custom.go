@@ -30,43 +30,48 @@ const (
 )
 
 // CustomRule is a rule whose condition is an expression in CEL (https://cel.dev), the language of
-// Kubernetes' admission policies. Expressions read the evidence with the field names of the JSON
-// report's "input".
+// Kubernetes' admission policies. Expressions read the evidence with the field names of "input" in
+// the JSON report.
 //
-// The language is standard CEL with the functions of cel-go's strings library. Severities have a
-// type of their own: severity.low and so on. They can be compared only with each other, and unknown
-// is the highest. Reading a number, time or object that the evidence does not have is an error;
-// test with has() first. Map literals are not allowed, because their order is random. The function
-// dyn is not allowed, because it hides misspelled fields. Time zones are not allowed, because their
-// definitions are files of the machine.
+// The language is standard CEL with the functions of cel-go's strings library, with these
+// differences:
 //
-// A rule that cannot be evaluated, or whose evaluation costs too much, blocks whatever its effect.
-// In the Go API, a rule that Parse did not compile also blocks.
+//   - Severities have their own type, with the values severity.low and so on. Severities can be
+//     compared only with each other, and unknown is the highest.
+//   - Reading a number, time or object that the evidence does not have is an error. Test with has()
+//     first.
+//   - Map literals are not allowed, because their order is random.
+//   - The function dyn is not allowed, because it hides misspelled fields.
+//   - Time zones are not allowed, because their definitions can differ between machines.
 //
-// A rule cannot count findings: platform has no findings, and each finding is evaluated separately.
-// Otherwise one more finding could turn a denial into a pass. For the same reason, a rule matches a
-// finding if it matches at the finding's severity or at any lower one. For a finding of unknown
-// severity, a match at any severity counts. For a known exploited vulnerability, a match that
-// ignores the exploitation counts, too. So a finding that matches still matches when more becomes
-// known about it.
+// A rule that cannot be evaluated, or whose evaluation exceeds the cost limit, blocks whatever its
+// effect. In the Go API, a rule that Parse did not compile also blocks.
+//
+// A rule cannot count findings: the variable platform has no findings, and each finding is
+// evaluated separately. Otherwise one more finding could turn a denial into a pass. For the same
+// reason, a finding that matches must still match when more becomes known about it:
+//
+//   - A rule matches a finding if it matches at the finding's severity or at any lower severity.
+//   - For a finding of unknown severity, a match at any severity counts.
+//   - For a known exploited vulnerability, a match that ignores the exploitation also counts.
 type CustomRule struct {
-	// Name identifies the rule in exceptions, if the rule is about packages or platforms.
-	// Exceptions for findings use an id. Mandatory, unique among all rules of the policy. Example:
-	// "name: no telnet".
+	// Name identifies the rule. Exceptions refer to a rule about packages or platforms by this
+	// name; exceptions for findings use the id of the finding. Mandatory, unique among all rules of
+	// the policy. Example: "name: no telnet".
 	Name     string   `json:"name"`
 	Position Position `json:"position"`
 	// Effect sets what happens to an image that violates the rule. Default: block. Example:
 	// "effect: warn".
 	Effect Effect `json:"effect"`
-	// Each sets the objects that the rule is evaluated for, one at a time. All expressions have the
-	// variables image, platform and now. With "finding" they also have finding, and with "package"
-	// they also have pkg. Mandatory. Example: "each: package".
+	// Each sets what the rule is evaluated once for: each finding, each package or each platform.
+	// Expressions can use the variables image, platform and now; also finding if each is finding,
+	// and pkg if each is package. Mandatory. Example: "each: package".
 	Each Each `json:"each"`
-	// When sets the condition: an expression that is true if the rule is violated. Mandatory.
-	// Example: `when: pkg.name == "telnetd"`.
+	// When sets the condition: an expression that is true if the image violates the rule.
+	// Mandatory. Example: `when: pkg.name == "telnetd"`.
 	When string `json:"when"`
-	// Message sets an expression for the text in reports. Default: the name of the rule. Example:
-	// `message: '"found " + pkg.version'`.
+	// Message sets an expression whose result is the text in reports. Default: the name of the
+	// rule. Example: `message: '"found " + pkg.version'`.
 	Message string `json:"message,omitempty"`
 
 	program *custom.Program

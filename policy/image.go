@@ -19,50 +19,49 @@ import (
 // exactly one condition. Every platform must meet the condition. Example: "image: [{name: a user of
 // its own, notRoot: true}]".
 //
-// Rules have names, so that exceptions and overrides can refer to them. Two rules can have the same
-// condition with different values, for example to warn early and to block late.
+// Each rule has a name, so that exceptions and overrides can refer to the rule. Two rules can have
+// the same condition with different values, for example to warn early and to block late.
 type ImageRule struct {
 	// Name identifies the rule in exceptions. Mandatory, unique among all rules of the policy.
 	// Example: "name: not as root".
 	Name     string   `json:"name"`
 	Position Position `json:"position"`
-	// Effect sets what happens to an image that does not meet the condition. If the evidence has no
-	// configuration, size or layers, a rule that needs them always blocks. Default: block. Example:
-	// "effect: warn".
+	// Effect sets what happens to an image that does not meet the condition. Default: block. If the
+	// evidence lacks the configuration, size or layers that the rule needs, the rule blocks
+	// whatever its effect. Example: "effect: warn".
 	Effect Effect `json:"effect"`
-	// NotRoot requires a user other than root. An image without a user, or with the user root or 0
-	// and any group, runs as root. The image's own list of users is not read, so another name for
-	// root is not detected. The only value is true. Example: "notRoot: true".
+	// NotRoot requires a user other than root. An image runs as root if it names no user, or the
+	// user root or 0 with any group. imagegate does not read the user list in the image, so it does
+	// not detect another name for root. The only value is true. Example: "notRoot: true".
 	NotRoot bool `json:"notRoot,omitempty"`
 	// NoSecrets requires that variables, labels and history contain no credentials. Credentials are
-	// values of a known form, such as tokens and private keys, passwords in addresses, and values
-	// under names such as DB_PASSWORD. Public keys, their ids, checksums, paths, references such as
-	// ${VAR}, and placeholders such as "changeme" are not credentials. The only value is true.
-	// Example: "noSecrets: true".
+	// values of a known form, such as tokens and private keys, passwords in URLs, and values under
+	// names such as DB_PASSWORD. Public keys, key IDs, checksums, paths, references such as ${VAR},
+	// and placeholders such as "changeme" are not credentials. The only value is true. Example:
+	// "noSecrets: true".
 	NoSecrets bool `json:"noSecrets,omitempty"`
-	// Labels requires each of these labels. "name" requires a label with a value that is not blank.
+	// Labels lists the required labels. "name" requires a label with a value that is not blank.
 	// "name=pattern" requires a value that matches the pattern; "*" matches any characters.
 	// Example: "labels: [org.opencontainers.image.source=https://git.example/*]".
 	Labels []string `json:"labels,omitempty"`
-	// Ports lists the only ports that the image may expose: a port or a range first-last, followed
-	// by /tcp, /udp or /sctp. Default protocol: tcp. An empty list allows no port. Example: "ports:
-	// [8080/tcp, 8000-8999/udp]".
+	// Ports lists the only ports that the image may expose. An entry is a port, or a range such as
+	// 8000-8999, followed by /tcp, /udp or /sctp. Default protocol: tcp. An empty list allows no
+	// port. Example: "ports: [8080/tcp, 8000-8999/udp]".
 	Ports []string `json:"ports,omitzero"`
 	// MaxAge limits the age of the image, by the creation date in its configuration. An image
 	// without a date, or with a date in the future, violates the rule. Example: "maxAge: 90d".
 	MaxAge time.Duration `json:"maxAge,omitempty"`
-	// MaxSize limits the size of the configuration and the layers as they are pulled: compressed.
+	// MaxSize limits the download size of the image: the configuration and the compressed layers.
 	// Example: "maxSize: 500MB".
 	MaxSize ByteSize `json:"maxSize,omitempty"`
 	// MaxLayers limits the number of layers. Example: "maxLayers: 40".
 	MaxLayers int `json:"maxLayers,omitempty"`
 	// Base requires a base image whose name or digest matches one of these patterns; "*" matches
-	// any characters. Names are compared as written and in their canonical form, see "match" of a
-	// scope. The image itself states its base, and imagegate does not verify this statement. An
-	// image that does not state its base violates the rule. Example: "base:
-	// [registry.example/base/*]".
+	// any characters. A name is compared both as written and in canonical form, see Scope.
+	// imagegate takes the base from the image and does not verify it. An image that does not name
+	// its base violates the rule. Example: "base: [registry.example/base/*]".
 	Base []string `json:"base,omitempty"`
-	// NotLatest requires a reference with a tag other than "latest", or with a digest and without a
+	// NotLatest requires an image reference with a tag other than "latest", or with a digest and no
 	// tag. The only value is true. Example: "notLatest: true".
 	NotLatest bool `json:"notLatest,omitempty"`
 }

@@ -17,14 +17,22 @@ import (
 
 // LicenseRule is a rule about the licenses of packages. Set exactly one of deny, allow and unknown.
 //
-// The licenses that a package declares are read as SPDX license expressions, and all of them apply.
-// "A OR B" is a choice between both, and "A+" or "A-or-later" is a choice between that version and
-// all later ones. Letter case is ignored. The deprecated GPL-2.0 equals GPL-2.0-only, and GPL-2.0+
-// equals GPL-2.0-or-later. A license is unknown if the package declares none, if the declared text
-// is not an SPDX expression, or if the SPDX list does not have the name.
+// How the declared licenses of a package are read:
 //
-// A pattern is an identifier of the SPDX list or a LicenseRef; "*" matches any characters. A
-// pattern with "+" or "-or-later" matches the named version and all later ones.
+//   - Each declared license is an SPDX license expression. If a package declares several, all of
+//     them apply.
+//   - "A OR B" is a choice: the user of the package needs to comply with only one of both.
+//   - "A+" and "A-or-later" are a choice between version A and all later versions.
+//   - Letter case is ignored.
+//   - The deprecated GPL-2.0 equals GPL-2.0-only, and GPL-2.0+ equals GPL-2.0-or-later.
+//   - A license is unknown if the package declares no license, if the declared text is not an SPDX
+//     expression, or if the SPDX license list does not have the name.
+//
+// How a pattern in deny or allow is read:
+//
+//   - A pattern is an identifier of the SPDX license list or a LicenseRef. "*" matches any
+//     characters.
+//   - A pattern with "+" or "-or-later" matches the named version and all later versions.
 type LicenseRule struct {
 	// Name identifies the rule in exceptions. Mandatory, unique among all rules of the policy.
 	// Example: "name: no copyleft".
@@ -33,21 +41,21 @@ type LicenseRule struct {
 	// Effect sets what happens to an image with a package that violates the rule. Default: block.
 	// Example: "effect: warn".
 	Effect Effect `json:"effect"`
-	// Deny lists patterns for licenses that are denied. A package violates the rule if every choice
-	// includes a denied license. A pattern without WITH also matches a license with an exception.
-	// Unknown licenses do not violate the rule; use a rule with "unknown" for them. Example: "deny:
-	// [AGPL-*, SSPL-1.0]".
+	// Deny lists patterns for denied licenses. A package violates the rule if every choice that its
+	// licenses offer includes a denied license. A pattern without WITH also matches a license with
+	// an SPDX exception. Unknown licenses do not violate the rule: add a rule with "unknown" for
+	// them. Example: "deny: [AGPL-*, SSPL-1.0]".
 	Deny []string `json:"deny,omitempty"`
-	// Allow lists patterns for the only licenses that are allowed. A package violates the rule if
-	// no choice consists of allowed licenses only. An unknown license is not allowed. A license
-	// with an exception needs a pattern with WITH. Example: "allow: [MIT, BSD-*, GPL-2.0-only WITH
-	// Classpath-exception-2.0]".
+	// Allow lists patterns for the only allowed licenses. A package violates the rule if every
+	// choice that its licenses offer includes a license that no pattern matches. An unknown license
+	// is not allowed. A license with an SPDX exception needs a pattern with WITH. Example: "allow:
+	// [MIT, BSD-*, GPL-2.0-only WITH Classpath-exception-2.0]".
 	Allow []string `json:"allow,omitempty"`
 	// Unknown denies packages whose licenses are unknown. The only value is true. Example:
 	// "unknown: true".
 	Unknown bool `json:"unknown,omitempty"`
-	// Package limits the rule to packages whose purl matches this pattern, part by part, as in an
-	// exception. Default: every package. Example: "package: pkg:npm/*".
+	// Package limits the rule to packages whose purl matches this purl pattern. Default: every
+	// package. Example: "package: pkg:npm/*".
 	Package string `json:"package,omitempty"`
 }
 

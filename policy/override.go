@@ -16,15 +16,16 @@ import (
 )
 
 // OverrideRule sets who may let a denied image through, and for how long. Without this section,
-// overrides are not allowed. An overridden denial is still a denial: Evaluate ignores this section.
+// overrides are not allowed. An overridden denial is still a denial: in the Go API, Evaluate
+// ignores this section.
 type OverrideRule struct {
 	Position Position `json:"position,omitzero"`
 	// MaxLifetime limits how far in the future an override may expire. Mandatory. Example:
 	// "maxLifetime: 24h".
 	MaxLifetime time.Duration `json:"maxLifetime,omitempty"`
-	// Approvers lists patterns for the name of the approver. One must match; "*" matches any
-	// characters. The user who runs imagegate states the name, and imagegate does not verify it.
-	// Mandatory. Example: "approvers: [oncall@example.com]".
+	// Approvers lists patterns for the name of the approver; "*" matches any characters. At least
+	// one pattern must match. The user who runs imagegate enters the name, and imagegate does not
+	// verify it. Mandatory. Example: "approvers: [oncall@example.com]".
 	Approvers []string `json:"approvers,omitempty"`
 }
 

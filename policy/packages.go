@@ -16,10 +16,7 @@ import (
 )
 
 // PackageRule is a rule about the packages of an image. Set exactly one of deny, require and
-// minimum.
-//
-// Patterns are compared with the purls of the packages, part by part, as in an exception. A package
-// without a purl counts as pkg:type/name@version.
+// minimum. A package without a purl is compared as pkg:type/name@version.
 type PackageRule struct {
 	// Name identifies the rule in exceptions. Mandatory, unique among all rules of the policy.
 	// Example: "name: no telnet".
@@ -28,27 +25,28 @@ type PackageRule struct {
 	// Effect sets what happens to an image that violates the rule. Default: block. Example:
 	// "effect: warn".
 	Effect Effect `json:"effect"`
-	// Deny denies every package that matches this pattern. Example: "deny: pkg:deb/*/telnet*".
+	// Deny denies every package whose purl matches this purl pattern. Example: "deny:
+	// pkg:deb/*/telnet*".
 	Deny string `json:"deny,omitempty"`
-	// Require requires a package that matches this pattern on every platform. Example: "require:
-	// pkg:deb/debian/ca-certificates".
+	// Require requires, on every platform, a package whose purl matches this purl pattern. Example:
+	// "require: pkg:deb/debian/ca-certificates".
 	Require string `json:"require,omitempty"`
-	// Minimum denies packages that are older than a version. Example: "minimum: {purl:
+	// Minimum denies packages that are older than a minimum version. Example: "minimum: {purl:
 	// pkg:deb/debian/openssl, version: 3.0.13}".
 	Minimum MinimumVersion `json:"minimum,omitzero"`
 }
 
-// MinimumVersion is the lowest version that some packages may have. Versions are compared by the
-// rules of the package's ecosystem. The purl must have one of these types: apk, cargo, composer,
-// deb, gem, golang, hex, maven, npm, nuget, pub, pypi, rpm, swift. An installed version that cannot
-// be compared counts as too old.
+// MinimumVersion is the lowest version that the selected packages may have. Versions are compared
+// by the rules of the package's ecosystem. The purl must have one of these types: apk, cargo,
+// composer, deb, gem, golang, hex, maven, npm, nuget, pub, pypi, rpm, swift. An installed version
+// that cannot be compared counts as too old.
 type MinimumVersion struct {
-	// PURL selects the packages by a pattern for their purl. The pattern must not have a version.
+	// PURL selects the packages with a purl pattern. The pattern must not have a version.
 	// Mandatory. Example: "purl: pkg:rpm/redhat/openssl".
 	PURL string `json:"purl"`
-	// Version sets the lowest allowed version. Mandatory. The epoch of a deb or rpm package is
-	// compared only if this version has an epoch. The release of an rpm package is compared only if
-	// this version has a release. Example: `version: "1:3.0.7-27.el9"`.
+	// Version sets the lowest allowed version. The epoch of a deb or rpm package is compared only
+	// if this version has an epoch. The release of an rpm package is compared only if this version
+	// has a release. Mandatory. Example: `version: "1:3.0.7-27.el9"`.
 	Version string `json:"version"`
 }
 

@@ -35,9 +35,9 @@ type Policy struct {
 	// file.
 	Files []File `json:"files,omitempty"`
 
-	// Name identifies the policy in signed decisions. Keep the name when you edit the policy, so
-	// that "verify --policy-name" accepts each version. Default: the name of the file without its
-	// folder. Example: "name: production".
+	// Name identifies the policy in signed decisions. Keep the name when you edit the policy:
+	// "verify --policy-name" then accepts decisions by every version. Default: the name of the
+	// policy file, without its folder. Example: "name: production".
 	Name string `json:"name,omitempty"`
 
 	// Rules lists the rules about findings: which ones block and which ones only warn. Mandatory,
@@ -60,24 +60,25 @@ type Policy struct {
 	// see DatabaseRule. Example: "database: {maxAge: 2d}".
 	Database DatabaseRule `json:"database"`
 	// Distribution sets what happens to an image whose distribution is at its end of life, is not
-	// covered by the database, or is not allowed. Default: the first two block, and every
+	// covered by the database, or is not allowed. Default: the first two cases block, and every
 	// distribution is allowed. Example: "distribution: {endOfLife: warn}".
 	Distribution DistributionRule `json:"distribution"`
 	// SBOM sets how complete an SBOM must be. Default: files that could not be read block. Example:
 	// "sbom: {minPackages: 1}".
 	SBOM SBOMRule `json:"sbom"`
-	// Baseline turns a finding that would block into a warning if the current approved image also
-	// has the finding. Known exploited vulnerabilities, and findings that a rule with ids blocks,
-	// still block. The only value is "approved". Default: no baseline. The database must have the
-	// provider "kev", or the image is denied. Example: "baseline: approved".
+	// Baseline turns a finding that would block into a warning, if the image that currently has the
+	// approved tag also has the finding. Two kinds of findings still block: known exploited
+	// vulnerabilities, and findings that a rule with ids blocks. The database must have the
+	// provider "kev", or the image is denied. The only value is "approved". Default: no baseline.
+	// Example: "baseline: approved".
 	Baseline Inheritance `json:"baseline,omitempty"`
-	// BaselineMaxAge limits the age of the decision about the approved image. If the decision is
-	// older, every finding blocks as without a baseline. Default: 90d. Example: "baselineMaxAge:
-	// 30d".
+	// BaselineMaxAge limits the age of the decision about the approved image that serves as the
+	// baseline. If the decision is older, findings block as without a baseline. Default: 90d.
+	// Example: "baselineMaxAge: 30d".
 	BaselineMaxAge time.Duration `json:"baselineMaxAge,omitempty"`
 	// Signers lists the signers that this policy trusts. The sections provenance, copyAttestations
-	// and vex refer to them by name. Scopes cannot change this list. Default: none. Example:
-	// "signers: [{name: ci, issuer: https://token.actions.githubusercontent.com, subject:
+	// and vex refer to a signer by its name. A scope cannot change the signers. Default: none.
+	// Example: "signers: [{name: ci, issuer: https://token.actions.githubusercontent.com, subject:
 	// https://github.com/example/*}]".
 	Signers []SignerRule `json:"signers,omitempty"`
 	// Provenance lists the signatures and provenance statements that the image must have in the
@@ -91,32 +92,32 @@ type Policy struct {
 	// VEX sets which VEX statements remove findings. Default: none. Example: "vex: {accept:
 	// [not_affected], signers: [security team]}".
 	VEX VEXRule `json:"vex,omitzero"`
-	// Exceptions lists single findings, or violations of single rules, that pass until a date. The
-	// value is a list, or a mapping of maxLifetime, folder and list. Default: none. Example:
-	// "exceptions: [{id: CVE-2024-0001, reason: not reachable, owner: team-a, expires:
-	// 2026-12-31}]".
+	// Exceptions lists the exceptions. Each lets one finding, or the violations of one rule, pass
+	// until a date. The value is a list of exceptions, or a mapping with the keys maxLifetime,
+	// folder and list. Default: none. Example: "exceptions: [{id: CVE-2024-0001, reason: not
+	// reachable, owner: team-a, expires: 2026-12-31}]".
 	Exceptions []Exception `json:"exceptions"`
 	// ExceptionsMaxLifetime limits how far in the future an exception may expire. Default: no
 	// limit. Example: "exceptions: {maxLifetime: 90d}".
 	ExceptionsMaxLifetime time.Duration `json:"exceptionsMaxLifetime,omitempty"`
-	// ExceptionsFolder names a folder with files of exceptions. The path uses slashes and is
-	// relative to the policy's own folder. imagegate reads these files together with the policy. In
-	// the Go API, Parse does not read them: pass each file to AddExceptions. Default: none.
-	// Example: "exceptions: {folder: exceptions}".
+	// ExceptionsFolder names a folder that contains files of exceptions. imagegate reads these
+	// files together with the policy. The path uses slashes and is relative to the folder of the
+	// policy. In the Go API, Parse does not read the files: pass each file to AddExceptions.
+	// Default: none. Example: "exceptions: {folder: exceptions}".
 	ExceptionsFolder string `json:"exceptionsFolder,omitempty"`
-	// Images lists the scopes, in the order of the file. A scope changes the policy for some images
-	// only. Default: none. Example: "images: [{match: registry.example/legacy/*, sbom: {unknowns:
-	// warn}}]".
+	// Images lists the scopes. A scope changes the policy for some images only. Matching scopes
+	// apply in the order of the file. Default: none. Example: "images: [{match:
+	// registry.example/legacy/*, sbom: {unknowns: warn}}]".
 	Images []Scope `json:"images,omitempty"`
 	// UnmatchedImages sets what happens to an image that no scope in "images" matches. With allow,
-	// the policy without scopes decides; with deny, the image is denied. Default: allow. Example:
+	// the rules outside "images" decide. With deny, the image is denied. Default: allow. Example:
 	// "unmatchedImages: deny".
 	UnmatchedImages UnmatchedImages `json:"unmatchedImages,omitempty"`
 	// Override sets who may let a denied image through, and for how long. Default: overrides are
 	// not allowed. Example: "override: {maxLifetime: 24h, approvers: [oncall@example.com]}".
 	Override OverrideRule `json:"override,omitzero"`
-	// Decision limits how long a decision by this policy is valid. Scopes cannot change this
-	// section. Example: "decision: {maxAge: 7d}".
+	// Decision limits how long a decision by this policy is valid. A scope cannot change this
+	// section. Default: no limit. Example: "decision: {maxAge: 7d}".
 	Decision DecisionRule `json:"decision,omitzero"`
 }
 
@@ -146,22 +147,25 @@ func (p Position) String() string {
 // Rule matches findings. A finding must meet all conditions of the rule. A condition that is left
 // out matches every finding.
 //
-// If several rules match a finding, the first rule that blocks now decides. If none blocks now, the
-// rule whose grace period ends first decides, else the first rule that warns.
+// If several rules match a finding, one rule decides. It is the first of these that exists:
+//
+//   - the first rule that blocks now
+//   - the rule whose grace period ends first
+//   - the first rule that warns
 type Rule struct {
 	// Name identifies the rule in reports. Mandatory, unique within the policy. Example: "name: no
 	// critical".
 	Name     string   `json:"name"`
 	Position Position `json:"position"`
-	// Effect sets what happens to an image with a finding that matches. Default: block. Example:
+	// Effect sets what happens to an image with a matching finding. Default: block. Example:
 	// "effect: warn".
 	Effect Effect `json:"effect"`
-	// Severity sets the minimum severity that matches: negligible, low, medium, high or critical. A
-	// finding of unknown severity matches every minimum. Default: every severity. Example:
-	// "severity: high".
+	// Severity sets the minimum severity of matching findings: negligible, low, medium, high or
+	// critical. A finding of unknown severity matches every minimum. Default: every severity.
+	// Example: "severity: high".
 	Severity evidence.Severity `json:"severity"`
-	// Fix matches only findings that have a fixed version ("available"), or only findings without
-	// one ("unavailable"). Default: both. Example: "fix: available".
+	// Fix matches only findings with a fixed version ("available"), or only findings without a
+	// fixed version ("unavailable"). Default: both. Example: "fix: available".
 	Fix Fixable `json:"fix,omitempty"`
 	// KEV matches only vulnerabilities in CISA's catalog of known exploited vulnerabilities. The
 	// database must have the provider "kev", or the image is denied. The only value is true.
@@ -172,8 +176,8 @@ type Rule struct {
 	// Example: "epss: {percentile: 0.95}".
 	EPSS EPSSThreshold `json:"epss,omitzero"`
 	// CVSS sets the minimum CVSS base score, more than 0 and at most 10. If a finding has several
-	// scores, the highest counts. A finding without a score matches every minimum. Example: "cvss:
-	// 9.0".
+	// scores, the highest score counts. A finding without a score matches every minimum. Example:
+	// "cvss: 9.0".
 	CVSS float64 `json:"cvss,omitempty"`
 	// Package matches only findings in packages that meet these conditions. Default: every package.
 	// Example: "package: {type: deb, name: openssl*}".
@@ -181,36 +185,37 @@ type Rule struct {
 	// IDs matches only these vulnerabilities, by id or alias. Letter case is ignored. Example:
 	// "ids: [CVE-2021-44228, CVE-2021-45046]".
 	IDs []string `json:"ids,omitempty"`
-	// Grace delays a rule that blocks: for this long it warns instead. The period starts on the
-	// first day that a fixed version was available. If that day is unknown, it starts on the day of
-	// publication. The rule blocks from the first instant after the period. A finding has no grace
-	// period if both dates are unknown or in the future, or if the vulnerability is known to be
-	// exploited. The database must have the provider "kev", or the image is denied. Default: no
-	// grace period. Example: "grace: 14d".
+	// Grace sets a grace period, during which a rule that would block only warns. The period starts
+	// on the first day when a fixed version was available. If that day is unknown, the period
+	// starts on the day when the vulnerability was published. A finding has no grace period if both
+	// dates are unknown or in the future, or if the vulnerability is known to be exploited. The
+	// database must have the provider "kev", or the image is denied. Default: no grace period.
+	// Example: "grace: 14d".
 	Grace time.Duration `json:"grace,omitempty"`
 }
 
-// EPSSThreshold is a minimum EPSS. If both keys are set, a finding must reach both.
+// EPSSThreshold is a minimum EPSS. If both score and percentile are set, a finding must reach both.
 type EPSSThreshold struct {
 	// Score sets the minimum probability of exploitation, more than 0 and at most 1. Default: no
 	// minimum. Example: "epss: {score: 0.1}".
 	Score float64 `json:"score,omitempty"`
-	// Percentile sets the minimum share of all vulnerabilities that have a lower probability, more
-	// than 0 and at most 1. Default: no minimum. Example: "epss: {percentile: 0.95}".
+	// Percentile sets the minimum EPSS percentile, more than 0 and at most 1: the share of all
+	// vulnerabilities whose probability of exploitation is lower. Default: no minimum. Example:
+	// "epss: {percentile: 0.95}".
 	Percentile float64 `json:"percentile,omitempty"`
 }
 
 // PackageCondition matches packages that meet all of its conditions. In a pattern, "*" matches any
-// characters. Letter case matters.
+// characters. Upper and lower case differ.
 type PackageCondition struct {
-	// Type matches a pattern against the type of the package in the SBOM, such as deb, npm or
-	// go-module. Default: every type. Example: "package: {type: npm}".
+	// Type matches packages whose type in the SBOM, such as deb, npm or go-module, matches this
+	// pattern. Default: every type. Example: "package: {type: npm}".
 	Type string `json:"type,omitempty"`
-	// Name matches a pattern against the name of the package. Default: every name. Example:
+	// Name matches packages whose name matches this pattern. Default: every name. Example:
 	// "package: {name: openssl*}".
 	Name string `json:"name,omitempty"`
-	// PURL matches a pattern against the purl of the package, part by part, as in an exception.
-	// Default: every purl. Example: "package: {purl: pkg:npm/lodash}".
+	// PURL matches packages whose purl matches this purl pattern. Default: every purl. Example:
+	// "package: {purl: pkg:npm/lodash}".
 	PURL string `json:"purl,omitempty"`
 }
 
@@ -235,20 +240,22 @@ const DefaultMaxAge = 120 * time.Hour
 // advisories it must have.
 type DatabaseRule struct {
 	Position Position `json:"position,omitzero"`
-	// MaxAge limits the age of the database's build and of the data of each provider. So a new
-	// build of old data counts as old. Data of exactly this age is already too old. Default: five
-	// days. Example: "maxAge: 36h".
+	// MaxAge limits the time since the database was built, and the time since the data of each
+	// provider was captured. So a new build of old data also counts as old. A database or data of
+	// exactly this age is too old. Default: five days. Example: "maxAge: 36h".
 	MaxAge time.Duration `json:"maxAge"`
 	// Origins lists patterns for the origin of the database: its URL, or the name of its file. "*"
-	// matches any characters. A database that matches no pattern, or whose origin is unknown,
-	// blocks. Default: every origin. Example: "origins: [https://mirror.example/grype/*]".
+	// matches any characters. The image is denied if no pattern matches the origin, or if the
+	// origin is unknown. Default: every origin. Example: "origins:
+	// [https://mirror.example/grype/*]".
 	Origins []string `json:"origins,omitempty"`
 	// MinAdvisories sets the minimum number of advisories that the database must have for the
 	// image's distribution, and for each package type in the image. The number must be more than 0.
-	// An advisory that names several packages counts once for each. A full database has thousands
-	// of advisories for a distribution and tens to thousands for a package type. Default: one
-	// advisory for any of them, so that an empty database blocks, and so does a database for other
-	// distributions only. Example: "minAdvisories: 10".
+	// An advisory that names several packages counts once for each package. A full database has
+	// thousands of advisories for a distribution, and tens to thousands for a package type.
+	// Default: one advisory for the distribution or for any package type, so that an empty
+	// database, or a database for other distributions only, denies the image. Example:
+	// "minAdvisories: 10".
 	MinAdvisories int `json:"minAdvisories,omitempty"`
 }
 
@@ -259,62 +266,72 @@ type DistributionRule struct {
 	// EndOfLife sets the effect if the vendor publishes no more advisories for the distribution.
 	// Default: block. Example: "endOfLife: warn".
 	EndOfLife Effect `json:"endOfLife"`
-	// NotCovered sets the effect of packages that could not be matched with advisories. One effect
-	// sets distribution, packageType and version; a mapping sets each reason separately. Default:
-	// block, and warn for first-party packages. Example: "notCovered: warn".
+	// NotCovered sets the effect of packages that could not be matched with advisories. The value
+	// is one effect for distribution, packageType and version, or a mapping with a separate effect
+	// for each reason. Default: block, and warn for first-party packages. Example: "notCovered:
+	// warn".
 	NotCovered CoverageEffects `json:"notCovered,omitzero"`
-	// Allow lists patterns for the distributions that are allowed. A pattern matches id and version
-	// of os-release with a space between them, or the id alone if the distribution has no version.
-	// "*" matches any characters. With this list, an image without a distribution is not allowed.
-	// Default: every distribution. Example: "allow: [debian 12, alpine 3.*]".
+	// Allow lists patterns for the allowed distributions. A pattern is compared with the ID and
+	// VERSION_ID of os-release, such as "debian 12", or with the ID alone if the distribution has
+	// no version. "*" matches any characters. If allow is set, an image without a distribution is
+	// not allowed. Default: every distribution. Example: "allow: [debian 12, alpine 3.*]".
 	Allow []string `json:"allow,omitempty"`
-	// NotAllowed sets the effect of a distribution that "allow" does not list. Default: block.
-	// Example: "notAllowed: warn".
+	// NotAllowed sets the effect of a distribution that matches no pattern in "allow". Default:
+	// block. Example: "notAllowed: warn".
 	NotAllowed Effect `json:"notAllowed,omitempty"`
 }
 
 // SBOMRule sets how complete an SBOM must be.
 type SBOMRule struct {
 	Position Position `json:"position,omitzero"`
-	// Unknowns sets the effect of files that the cataloger could not read. One effect sets
-	// packageDatabase, archive and file; a mapping sets each kind of file separately. Default:
-	// block, and warn for test data. Example: "unknowns: warn".
+	// Unknowns sets the effect of files that the cataloger could not read. The value is one effect
+	// for packageDatabase, archive and file, or a mapping with a separate effect for each kind of
+	// file. Default: block, and warn for test data. Example: "unknowns: warn".
 	Unknowns UnknownEffects `json:"unknowns,omitzero"`
-	// MinPackages sets the minimum number of packages on every platform. An image with neither
-	// packages nor a distribution is always denied. Default: 0. Example: "minPackages: 10".
+	// MinPackages sets the minimum number of packages on every platform. An image without packages
+	// and without a distribution is always denied. Default: 0. Example: "minPackages: 10".
 	MinPackages int `json:"minPackages"`
 }
 
-// Exception lets one finding, or the violations of one rule, pass until a date. Reason, owner and
-// expiry date are mandatory, so that someone is responsible for every exception and none lasts
-// forever. Set exactly one of id and rule.
+// Exception lets one finding, or the violations of one rule, pass until a date. Set exactly one of
+// id and rule. Reason, owner and expiry date are mandatory, so that someone is responsible for
+// every exception and none lasts forever.
+//
+// A purl pattern, in an exception and in every rule, is compared with the purl of a package part by
+// part. The parts are the name (everything before "@"), the version, the qualifiers and the
+// subpath:
+//
+//   - "*" matches any characters within one part.
+//   - A part that the pattern leaves out, such as the version, matches any value.
+//   - A pattern with qualifiers matches purls that have at least these qualifiers.
+//   - "%40" and "@" are equal.
+//   - Upper and lower case differ.
 type Exception struct {
 	Position Position `json:"position"`
 	// ID names the finding, by its id or an alias. Letter case is ignored. Example: "id:
 	// CVE-2024-0001".
 	ID string `json:"id,omitempty"`
-	// Rule names a rule that is not about vulnerabilities: a rule in the sections licenses,
-	// packages, image, custom or provenance, or the path of a key, such as distribution.endOfLife.
-	// Violations of that rule pass. Example: "rule: no telnet".
+	// Rule names a rule that is not about vulnerabilities. The name is the name of a rule in the
+	// sections licenses, packages, image, custom or provenance, or the path of a key, such as
+	// distribution.endOfLife. Violations of the named rule pass. Example: "rule: no telnet".
 	Rule string `json:"rule,omitempty"`
-	// Package limits the exception to packages whose purl matches this pattern. "*" matches any
-	// characters. Purls are compared part by part. A pattern without a version, qualifiers or
-	// subpath matches purls with any. A pattern with qualifiers matches purls with at least these
-	// qualifiers. "%40" and "@" are equal. Letter case matters. For distribution.notCovered, a
-	// violation about a package type or a distribution is covered only if the pattern matches all
-	// of its packages, such as "pkg:npm/*". For sbom.unknowns, the pattern matches the package that
-	// the file belongs to. Default: every package, and violations that are not about a package.
-	// Example: "package: pkg:npm/lodash@4.*".
+	// Package limits the exception to packages whose purl matches this purl pattern. For
+	// distribution.notCovered, a violation about a package type or a distribution is covered only
+	// if the pattern matches all packages of the type or distribution, such as "pkg:npm/*". For
+	// sbom.unknowns, the pattern is compared with the package that contains the unreadable file.
+	// Default: every package, and violations that are not about a package. Example: "package:
+	// pkg:npm/lodash@4.*".
 	Package string `json:"package,omitempty"`
 	// Path limits the exception to files whose path matches this pattern, for the rules
 	// distribution.notCovered and sbom.unknowns. The exception covers a package only if all files
-	// of the package match. The pattern matches the full path from the root of the image: "*" and
-	// "?" match within a folder, "**" matches any number of folders. A file inside an archive has
-	// the archive's path, a colon and its path in the archive. Default: every path. Example: "path:
-	// /srv/app/**/package.json".
+	// of the package match. The pattern is compared with the full path from the root of the image:
+	// "*" and "?" match within a folder, "**" matches any number of folders. The path of a file
+	// inside an archive is the path of the archive, a colon and the path within the archive.
+	// Default: every path. Example: "path: /srv/app/**/package.json".
 	Path string `json:"path,omitempty"`
-	// Image limits the exception to repositories that match this pattern, as "match" of a scope
-	// does. Default: every image. Example: "image: registry.example/team/*".
+	// Image limits the exception to repositories that match this pattern. The pattern is compared
+	// like a pattern in "match" of a scope. Default: every image. Example: "image:
+	// registry.example/team/*".
 	Image string `json:"image,omitempty"`
 	// Reason explains why the exception is safe. Mandatory. Example: "reason: only the tests use
 	// it".
@@ -322,10 +339,10 @@ type Exception struct {
 	// Owner names the person or team that is responsible for the exception. Mandatory. Example:
 	// "owner: team-a".
 	Owner string `json:"owner"`
-	// Ticket names the ticket about the fix. imagegate only shows it. Default: none. Example:
-	// "ticket: SEC-123".
+	// Ticket names the ticket about the fix. imagegate only shows the ticket. Default: none.
+	// Example: "ticket: SEC-123".
 	Ticket string `json:"ticket,omitempty"`
-	// Expires sets the first instant when the exception no longer applies. A bare date means the
-	// start of that day, 00:00 UTC. Mandatory. Example: "expires: 2026-12-31".
+	// Expires sets the first instant when the exception no longer applies. A date without a time
+	// means the start of that day, 00:00 UTC. Mandatory. Example: "expires: 2026-12-31".
 	Expires time.Time `json:"expires"`
 }

@@ -22,9 +22,9 @@ const (
 	ProvenanceSignature ProvenanceType = "signature"
 )
 
-// ProvenanceRule requires a signature or a provenance statement by a trusted signer in the staging
-// registry. Every platform of the image must have one. A signature or statement about an index
-// counts for all platforms of the index.
+// ProvenanceRule requires that the image has a signature or a provenance statement by a trusted
+// signer in the staging registry. Every platform of the image must have one. A signature or
+// statement about an index counts for all platforms of the index.
 type ProvenanceRule struct {
 	// Name identifies the rule in exceptions. Mandatory, unique among all rules of the policy.
 	// Example: "name: built by our workflow".
@@ -33,20 +33,20 @@ type ProvenanceRule struct {
 	// Effect sets what happens to an image that violates the rule. Default: block. Example:
 	// "effect: warn".
 	Effect Effect `json:"effect"`
-	// Signers lists names of the policy's signers. One of them must have signed. Mandatory.
-	// Example: "signers: [ci]".
+	// Signers lists names of entries in the section signers. One of these signers must have made
+	// the signature or statement. Mandatory. Example: "signers: [ci]".
 	Signers []string `json:"signers"`
-	// Type sets the required evidence: slsa or signature. Default: slsa. Example: "type:
-	// signature".
+	// Type sets the required evidence: a SLSA provenance statement (slsa) or a signature of the
+	// image (signature). Default: slsa. Example: "type: signature".
 	Type ProvenanceType `json:"type,omitempty"`
-	// Builder requires a builder id in the provenance that matches this pattern. Not allowed with
-	// "type: signature". Default: any builder. Example: "builder:
+	// Builder requires that the builder id in the provenance matches this pattern; "*" matches any
+	// characters. Not allowed with "type: signature". Default: any builder. Example: "builder:
 	// https://github.com/example/builds/*".
 	Builder string `json:"builder,omitempty"`
-	// Source requires a source repository that matches this pattern. The pattern is compared with
-	// the URL that the builder states, without "git+" at the start and "@ref" at the end. Not
-	// allowed with "type: signature". Default: any source. Example: "source:
-	// https://github.com/example/*".
+	// Source requires that the source repository in the provenance matches this pattern; "*"
+	// matches any characters. Before the comparison, "git+" at the start and "@ref" at the end of
+	// the source URL are removed. Not allowed with "type: signature". Default: any source. Example:
+	// "source: https://github.com/example/*".
 	Source string `json:"source,omitempty"`
 }
 

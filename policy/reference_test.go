@@ -103,7 +103,7 @@ func (r *manual) text(root string) string {
 		}
 		fmt.Fprintf(&b, "\n### %s\n\n", title)
 		if name != root {
-			fmt.Fprintf(&b, "%s\n\n", paragraph(r.docs[name]))
+			fmt.Fprintf(&b, "%s\n\n", paragraphs(r.docs[name]))
 		}
 		fmt.Fprint(&b, "| key | value | meaning |\n|---|---|---|\n")
 		for _, f := range fields {
@@ -171,6 +171,25 @@ func yamlKey(owner string, f *ast.Field) (string, bool) {
 		key = "exceptions." + strings.ToLower(rest[:1]) + rest[1:]
 	}
 	return key, key != "" && key != "-"
+}
+
+// paragraphs joins the lines of each paragraph and list item of a comment. The result is Markdown.
+func paragraphs(doc string) string {
+	var b strings.Builder
+	separator := ""
+	for line := range strings.Lines(doc) {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "":
+			separator = "\n\n"
+			continue
+		case strings.HasPrefix(line, "- ") && separator == " ":
+			separator = "\n"
+		}
+		b.WriteString(separator + line)
+		separator = " "
+	}
+	return b.String()
 }
 
 // paragraph joins the lines of a comment.

@@ -105,7 +105,7 @@ func (m schemaMaker) document() keywords {
 	policy := m.mapping("Policy")
 	policy["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	policy["title"] = "imagegate policy"
-	policy["description"] = "What imagegate lets through. What is left out is strict."
+	policy["description"] = "Rules that decide which images imagegate promotes. A section that is left out has a strict default."
 	policy["$defs"] = defs
 	return policy
 }
@@ -118,7 +118,7 @@ func (m schemaMaker) mapping(name string) keywords {
 		properties[key] = m.property(name, key)
 	}
 	out := keywords{"type": "object", "properties": properties, "additionalProperties": false}
-	if doc := paragraph(m.docs[name]); doc != "" {
+	if doc := paragraphs(m.docs[name]); doc != "" {
 		out["description"] = doc
 	}
 	if len(s.mandatory) > 0 {

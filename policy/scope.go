@@ -12,21 +12,29 @@ import (
 )
 
 // Scope changes parts of the policy for some images. All scopes that match an image apply, in the
-// order of the file.
+// order of the file:
 //
-// A rule of the scope replaces the policy's rule of the same name; other rules are added at the
-// end. This applies to every list of named rules. In a mapping, such as sbom, the keys that the
-// scope sets replace the keys of the policy. Exceptions are added, and apply to these images only.
+//   - A rule in the scope replaces the policy's rule of the same name. Other rules of the scope are
+//     added at the end. This applies to every list of named rules.
+//   - In a mapping, such as sbom, the keys in the scope replace the keys of the policy.
+//   - Exceptions in the scope are added. They apply only to images that the scope matches.
+//
+// An image pattern, in a scope and in an exception, is compared with the repository in canonical
+// form:
+//
+//   - "*" matches any characters.
+//   - The host is in lower case and without the ports 80 and 443.
+//   - Every name of Docker Hub becomes docker.io, and every loopback address becomes localhost.
+//   - A pattern without a registry means Docker Hub, as in an image reference: "team/*" is
+//     docker.io/team/*, and "nginx" is docker.io/library/nginx.
+//   - The name of an image outside a registry begins with its transport. Only a pattern with the
+//     transport, such as "oci:*" or "docker-archive:builds/*", or the pattern "*" matches such an
+//     image.
 type Scope struct {
 	Position Position `json:"position"`
-	// Match lists patterns for the repository. At least one must match. A single pattern can be
-	// written without a list. "*" matches any characters. Names are compared in canonical form. The
-	// host is in lower case and without the ports 80 and 443. Every name of Docker Hub is
-	// docker.io, and every loopback address is localhost. As in a reference, a pattern without a
-	// registry means Docker Hub: "team/*" is docker.io/team/*, "nginx" is docker.io/library/nginx.
-	// An image outside a registry has its transport at the start, such as "oci:*" or
-	// "docker-archive:builds/*". Only such a pattern or "*" alone matches it. Mandatory. Example:
-	// "match: registry.example/legacy/*".
+	// Match lists image patterns. The scope applies to repositories that match at least one
+	// pattern. A single pattern can be written without a list. Mandatory. Example: "match:
+	// registry.example/legacy/*".
 	Match []string `json:"match"`
 	// Keys lists the keys that the scope sets, such as "rules" and "sbom.minPackages".
 	Keys []string `json:"keys"`

@@ -10,19 +10,20 @@ import (
 )
 
 // SignerRule is a signer that the policy trusts: the holder of a key, or an identity in a
-// certificate. The other sections refer to a signer by name. Set either key, or issuer and subject.
-// To trust an old and a new key at the same time, list two signers.
+// certificate. Other sections refer to the signer by its name. Set either key, or issuer and
+// subject. To trust an old and a new key at the same time, list two signers.
 type SignerRule struct {
 	// Name identifies the signer. Mandatory, unique among the signers. Example: "name: ci".
 	Name     string   `json:"name"`
 	Position Position `json:"position"`
-	// Key sets the public key in PEM form, as in cosign.pub.
+	// Key sets the public key of the signer in PEM form, as in cosign.pub.
 	Key string `json:"key,omitempty"`
 	// Issuer sets a pattern for the URL of the OpenID Connect issuer. "*" matches any characters.
-	// Example: "issuer: https://token.actions.githubusercontent.com".
+	// Mandatory with subject. Example: "issuer: https://token.actions.githubusercontent.com".
 	Issuer string `json:"issuer,omitempty"`
-	// Subject sets a pattern for the identity: an email address or the URL of a workflow. Mandatory
-	// with issuer. Example: "subject: https://github.com/example/*".
+	// Subject sets a pattern for the identity in the certificate: an email address or the URL of a
+	// workflow. "*" matches any characters. Mandatory with issuer. Example: "subject:
+	// https://github.com/example/*".
 	Subject string `json:"subject,omitempty"`
 }
 

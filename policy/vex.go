@@ -22,36 +22,45 @@ var vexJustifications = []string{
 	"inline_mitigations_already_exist",
 }
 
-// VEXRule sets which VEX statements remove findings. Without this section, no statement does.
+// VEXRule sets which VEX statements remove findings. Without this section, no VEX statement removes
+// a finding.
 //
-// A statement counts for a finding if they have an id or alias in common, and if the statement is
-// about the package of the finding. It is about the package if a product is the package, or if a
-// product is the image and one of the subcomponents is the package. Purls are compared part by
-// part, as in an exception, but "*" is a plain character. A statement names the image by the digest
-// of the image or of a platform, alone or as the version of a purl of type oci. Two kinds of
-// statements cannot remove a finding: statements about an image without subcomponents, and
-// statements about a package with subcomponents.
+// A statement counts for a finding if both have an id or alias in common, and if one of these is
+// true:
 //
-// The latest statement about a product counts. If two are equally old, the one that does not remove
-// the finding counts. A statement with a status or justification that the policy does not accept
-// does not remove a finding. If several products match the package, the latest statement about each
-// of them must remove the finding. A statement dated in the future removes nothing before that
-// date. A statement that does not remove the finding and has no date counts as the latest.
+//   - A product of the statement is the package of the finding, and the statement has no
+//     subcomponents.
+//   - A product of the statement is the image, and a subcomponent is the package of the finding. A
+//     statement names the image by the digest of the image or of a platform, alone or as the
+//     version of a purl of type oci.
+//
+// Purls are compared like a purl pattern of an exception, but "*" is a plain character.
+//
+// If several statements count for a finding:
+//
+//   - The latest statement about a product decides. If two statements are equally old, the one that
+//     does not remove the finding decides.
+//   - If several products match the package, the deciding statement about each product must remove
+//     the finding.
+//   - A statement with a status or justification that the policy does not accept does not remove
+//     the finding. Such a statement counts even if it names the image without subcomponents, or the
+//     package with subcomponents. If it has no date, it counts as the latest.
+//   - A statement that is dated in the future removes nothing before that date.
 type VEXRule struct {
 	Position Position `json:"position,omitzero"`
 	// Accept lists the statuses that remove a finding: not_affected, fixed or both. Default: none.
 	// Example: "accept: [not_affected]".
 	Accept []evidence.VEXStatus `json:"accept,omitempty"`
-	// Justifications lists the only justifications that are accepted for not_affected, in the words
-	// of OpenVEX. Default: any justification, or none. Example: "justifications:
+	// Justifications lists the only justifications that are accepted for not_affected, as OpenVEX
+	// names them. Default: any justification, or none. Example: "justifications:
 	// [component_not_present]".
 	Justifications []string `json:"justifications,omitempty"`
-	// Files accepts unsigned statements from the files that the user names with --vex. The only
+	// Files accepts unsigned statements in the files that the user passes with --vex. The only
 	// value is true. Default: these statements do not count. Example: "files: true".
 	Files bool `json:"files,omitempty"`
-	// Signers lists names of the policy's signers. Statements that one of them signed and attached
-	// to the image in the staging registry count. Default: none. Example: "signers: [security
-	// team]".
+	// Signers lists names of entries in the section signers. Statements count if one of these
+	// signers signed them and they are attached to the image in the staging registry. Default:
+	// none. Example: "signers: [security team]".
 	Signers []string `json:"signers,omitempty"`
 }
 

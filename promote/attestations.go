@@ -35,29 +35,29 @@ type AttestationCopy struct {
 
 // CopiedAttestation is the entry in the signed decision for a copied item.
 type CopiedAttestation struct {
-	// Predicate type of the attestation. Default: the item is a signature.
+	// Predicate type of the attestation. Absent for a signature.
 	PredicateType string `json:"predicateType,omitempty"`
-	// Digest that the item is attached to.
+	// Digest of the manifest that the signature or attestation is attached to.
 	Subject string `json:"subject"`
 	// SHA-256 of the signed content.
 	Digest string `json:"digest"`
 	// Signature format: legacy or bundle.
 	Format string `json:"format"`
-	// Trusted signer of the item.
+	// Trusted signer of the signature or attestation.
 	Signer evidence.Signer `json:"signer"`
 }
 
 // SkippedAttestation is the entry in the signed decision for an item that was not copied.
 type SkippedAttestation struct {
-	// Predicate type of the attestation. Default: the item is a signature.
+	// Predicate type of the attestation. Absent for a signature.
 	PredicateType string `json:"predicateType,omitempty"`
-	// Digest that the item is attached to.
+	// Digest of the manifest that the signature or attestation is attached to.
 	Subject string `json:"subject"`
-	// SHA-256 of the signed content, if it was readable.
+	// SHA-256 of the signed content. Absent if the content was not readable.
 	Digest string `json:"digest,omitempty"`
 	// Signature format: legacy or bundle.
 	Format string `json:"format"`
-	// Reason why the item was not copied.
+	// Reason why the signature or attestation was not copied.
 	Reason string `json:"reason"`
 }
 

@@ -132,11 +132,11 @@ type UsedBaseline struct {
 type Inherited struct {
 	// ID of the finding.
 	ID string `json:"id"`
-	// Purl of the package, or name@version if the package has no purl.
+	// Purl of the package that has the finding, or name@version if the package has no purl.
 	Package string `json:"package"`
 	// Platform that has the finding.
 	Platform string `json:"platform"`
-	// Name of the rule that matched.
+	// Name of the rule that would have blocked the finding.
 	Rule string `json:"rule"`
 }
 

@@ -24,11 +24,11 @@ const overrideSuffix = "/override/v1"
 // gate's signer. It proves that the policy allowed the override. It does not prove the identity of
 // the approver.
 type overridePredicate struct {
-	// Denial that is overridden, by the SHA-256 of its payload.
+	// The overridden decision, identified by the SHA-256 of its payload.
 	Decision resource `json:"decision"`
-	// Digest of the index or manifest.
+	// Digest of the index or manifest that was evaluated.
 	Image string `json:"image"`
-	// Approved repository, as in the decision.
+	// Approved repository, as in resourceUri of the decision.
 	ResourceURI string `json:"resourceUri"`
 	policy.GrantedOverride
 }

@@ -32,23 +32,23 @@ var documentTypes = map[string]string{
 const defaultInline = 8 << 20
 
 type referencePredicate struct {
-	// Program that signed the statement.
+	// The program that signed the statement: imagegate.
 	Attester attester `json:"attester"`
-	// Documents that the statement names.
+	// SBOM documents that are stored as blobs.
 	References []reference `json:"references"`
 }
 
 type attester struct {
-	// Identifier of the program.
+	// URI that identifies the program.
 	ID string `json:"id"`
 }
 
 type reference struct {
-	// Blob in the approved repository, as oci://REPOSITORY@DIGEST.
+	// Blob with the document in the approved repository, as oci://REPOSITORY@DIGEST.
 	DownloadLocation string `json:"downloadLocation"`
-	// SHA-256 of the document.
+	// SHA-256 of the document, in hexadecimal.
 	Digest map[string]string `json:"digest"`
-	// Media type: application/spdx+json or application/vnd.cyclonedx+json.
+	// Media type of the document: application/spdx+json or application/vnd.cyclonedx+json.
 	MediaType string `json:"mediaType"`
 }
 

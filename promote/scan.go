@@ -13,18 +13,18 @@ import (
 // scanPredicate is cosign's vulnerability predicate:
 // https://github.com/sigstore/cosign/blob/main/specs/COSIGN_VULN_ATTESTATION_SPEC.md
 type scanPredicate struct {
-	// Scanned platform.
+	// Input of the scan.
 	Invocation scanInvocation `json:"invocation"`
-	// Scanner, its database and its result.
+	// Scanner, the database that it used, and its result.
 	Scanner scanScanner `json:"scanner"`
-	// Times of the scan.
+	// Start and end of the scan.
 	Metadata scanMetadata `json:"metadata"`
 }
 
 type scanInvocation struct {
-	// Scanned platform: "image=" and its digest, "platform=" and its name.
+	// The scanned platform: "image=" and the digest of its manifest, "platform=" and its name.
 	Parameters []string `json:"parameters"`
-	// Identifier of the program, as in verifier.id of the decision.
+	// URI that identifies the scanner, as verifier.id in the decision.
 	URI string `json:"uri"`
 	// Always empty. The field is part of cosign's specification.
 	EventID string `json:"event_id"`
@@ -33,21 +33,22 @@ type scanInvocation struct {
 }
 
 type scanScanner struct {
-	// Identifier of the program.
+	// URI that identifies the scanner.
 	URI string `json:"uri"`
-	// Version of the program.
+	// Version of the scanner.
 	Version string `json:"version"`
 	// Vulnerability database.
 	DB scanDatabase `json:"db"`
-	// Result in imagegate's own format.
+	// Result in imagegate's own format, see below.
 	Result scanResult `json:"result"`
 }
 
 type scanDatabase struct {
-	// Origin of the database: its URL, or "urn:" and its digest if it was imported from a file.
+	// Origin of the database: its URL, or "urn:" and its digest if the database was imported from a
+	// file.
 	URI string `json:"uri"`
-	// Digest of the database. Two builds of the same day have the same schema version but different
-	// content.
+	// Digest of the database. The schema version would not identify the database, because daily
+	// builds share it.
 	Version string `json:"version"`
 }
 
@@ -67,15 +68,16 @@ type scanResult struct {
 	Platform string `json:"platform"`
 	// Distribution of the platform.
 	Distribution evidence.Distribution `json:"distribution"`
-	// Number of cataloged packages.
+	// Number of packages in the SBOM.
 	Packages int `json:"packages"`
-	// Every finding, whether a rule matched it or not.
+	// All findings, also findings that match no rule of the policy.
 	Findings []scanFinding `json:"findings"`
 	// Files that the cataloger could not read.
 	Unknowns []evidence.Unknown `json:"unknowns"`
-	// Packages that could not be matched against the database.
+	// Packages that could not be matched with advisories in the database.
 	Unmatched []evidence.Unmatched `json:"unmatched"`
-	// Number of matches that grype dropped by its own data corrections.
+	// Number of matches that do not count as findings, because built-in rules of grype or imagegate
+	// drop them. The JSON report lists each with its reason.
 	Suppressed int `json:"suppressed"`
 }
 
@@ -84,25 +86,25 @@ type scanFinding struct {
 	ID string `json:"id"`
 	// Other IDs of the same vulnerability.
 	Aliases []string `json:"aliases,omitempty"`
-	// Purl of the package, or name@version if the package has no purl.
+	// Purl of the package that has the finding, or name@version if the package has no purl.
 	Package string `json:"package"`
 	// Type of the package, such as "deb" or "npm".
 	Type string `json:"type"`
 	// Name of the package.
 	Name string `json:"name"`
-	// Severity according to the database.
+	// Severity of the finding in the database.
 	Severity evidence.Severity `json:"severity"`
-	// Highest CVSS base score.
+	// Highest CVSS base score of the vulnerability.
 	Score float64 `json:"cvss,omitempty"`
-	// EPSS probability, 0 to 1.
+	// EPSS: predicted probability of exploitation, 0 to 1.
 	EPSS float64 `json:"epss,omitempty"`
-	// Listed in CISA's KEV catalog.
+	// True if CISA's catalog lists the vulnerability as known to be exploited.
 	KEV bool `json:"kev,omitempty"`
-	// State of the fix according to the database.
+	// State of the fix in the database, such as "fixed".
 	FixState evidence.FixState `json:"fixState"`
-	// Fixed versions.
+	// Versions that fix the vulnerability.
 	Fixes []evidence.Fix `json:"fixes,omitempty"`
-	// First location of the package.
+	// Path of the first file that identifies the package.
 	Path string `json:"path,omitempty"`
 }
 
@@ -146,60 +148,63 @@ func shorten(f evidence.Finding) scanFinding {
 // vulnsPredicate has the same content as scanPredicate in the format of in-toto:
 // https://github.com/in-toto/attestation/blob/main/spec/predicates/vulns_02.md
 type vulnsPredicate struct {
-	// Scanner, its database and its result.
+	// Scanner, the database that it used, and its result.
 	Scanner vulnsScanner `json:"scanner"`
-	// Times of the scan.
+	// Start and end of the scan.
 	Metadata scanMetadata `json:"metadata"`
-	// Extension of imagegate that states how much was scanned. Without it, an empty list of results
-	// does not show whether packages were scanned at all.
+	// Extension of imagegate that states how much was scanned. An empty list of results alone does
+	// not show whether any packages were scanned.
 	Coverage vulnsCoverage `json:"imagegate_coverage"`
 }
 
 type vulnsScanner struct {
-	// Identifier of the program.
+	// URI that identifies the scanner.
 	URI string `json:"uri"`
-	// Version of the program.
+	// Version of the scanner.
 	Version string `json:"version"`
 	// Vulnerability database.
 	DB vulnsDatabase `json:"db"`
-	// Every finding, whether a rule matched it or not.
+	// All findings, also findings that match no rule of the policy.
 	Result []vulnsResult `json:"result"`
 }
 
 type vulnsDatabase struct {
 	scanDatabase
-	// Time when the oldest data of the database was fetched from its source.
+	// Time when the oldest data in the database was fetched from its upstream source.
 	LastUpdate time.Time `json:"lastUpdate"`
 }
 
 type vulnsResult struct {
 	// ID of the vulnerability.
 	ID string `json:"id"`
-	// Severity according to the database, and each score.
+	// Severity of the finding in the database, and each score of the vulnerability.
 	Severity []vulnsSeverity `json:"severity"`
-	// One entry: the finding, as in scanner.result.findings of the scan in cosign's format.
+	// One entry: the finding, with the same fields as scanner.result.findings in cosign's form of
+	// the scan.
 	Annotations []scanFinding `json:"annotations"`
 }
 
 type vulnsSeverity struct {
-	// Database namespace, or scoring system such as "cvss_v3.1" or "epss".
+	// Origin of the score: a namespace of the database, or a scoring system such as "cvss_v3.1" or
+	// "epss".
 	Method string `json:"method"`
-	// Severity or score.
+	// Severity or score, as the method states it.
 	Score string `json:"score"`
 }
 
 type vulnsCoverage struct {
-	// Version of this extension, and of the finding in annotations: 1.
+	// Version of this extension, and of the entries in annotations: 1.
 	SchemaVersion int `json:"schemaVersion"`
 	// Name of the platform, such as "linux/amd64".
 	Platform string `json:"platform"`
-	// Number of cataloged packages.
+	// Number of packages in the SBOM.
 	Packages int `json:"packages"`
 	// Number of files that the cataloger could not read.
 	Unknowns int `json:"unknowns"`
-	// Number of packages that could not be matched against the database.
+	// Number of packages that could not be matched with advisories in the database.
 	Unmatched int `json:"unmatched"`
-	// Number of matches that grype dropped by its own data corrections.
+	// Number of matches that do not count as findings, because built-in rules of grype or imagegate
+	// drop them. The JSON report lists each with its reason.
 	Suppressed int `json:"suppressed"`
 }
 

@@ -99,27 +99,34 @@ func fields(t *testing.T, comments map[string]string, of reflect.Type) []field {
 // plainComments describes fields of the evidence types whose Go comment is missing or is meant for
 // readers of the Go code.
 var plainComments = map[string]string{
-	"Package.Name": "Name of the package.", "Package.Version": "Version of the package.", "Package.PURL": "Package URL.",
-	"Package.Found": "Places of the package in the image.", "Location.Path": "Path of the file.", "Fix.Version": "The fixed version.",
-	"Database.Built": "Time when the database was built.", "Database.Providers": "Sources of the data.", "Provider.Name": "Name of the source.",
-	"Advisories.Count": "Number of advisories.", "Unknown.Cataloger": "Cataloger that failed.", "Unknown.Reason": "Error of the cataloger.",
-	"Unmatched.Package": "The package, if the entry is about one package.", "Unmatched.Reason": "Reason why the package could not be matched.", "Unmatched.Detail": "Details of the reason.",
-	"Unmatched.Packages": "Number of packages of the type.", "Override.Reason": "Reason for the override.", "Distribution.Version": "VERSION_ID of os-release.",
-	"GrantedOverride.Violations": "The violations that were overridden.", "Overridden.Kind": "Kind of the violation.",
-	"Overridden.Rule": "Name of the rule.", "Overridden.Message": "Message of a violation without a finding. It may quote text from the image.",
-	"Signer.Subject": "Subject of the certificate. Empty for a key.", "Signer.Issuer": "Issuer of the identity. Empty for a key.",
-	"Database.Schema": "Schema version, such as \"6.1.9\".", "Advisories.Type": "Package type, such as \"npm\".",
+	"Package.Name": "Name of the package.", "Package.Version": "Version of the package.", "Package.PURL": "Package URL (purl) of the package.",
+	"Package.Found": "Files in the image that identify the package.", "Location.Path": "Path of the file in the image.",
+	"Package.Type": "Type of the package, as syft names it: \"deb\", \"npm\", \"go-module\".", "Package.Licenses": "Licenses of the package: SPDX expressions if known, otherwise the declared texts.",
+	"Location.Layer": "The diffID of the layer that contains the file, \"sha256:<hex>\".", "Fix.Version": "Fixed version.", "Fix.Available": "First day when the fixed version was available. Absent if unknown.",
+	"Database.Built": "Time when the database was built.", "Database.Providers": "Upstream sources of the advisories in the database.", "Provider.Name": "Name of the upstream source, such as \"nvd\".",
+	"Provider.Captured": "Time when the data of the upstream source was fetched.",
+	"Advisories.Count":  "Number of advisories for the distribution or package type.", "Unknown.Cataloger": "Name of the cataloger that failed.", "Unknown.Reason": "Error message of the cataloger.",
+	"Unmatched.Package": "Package that could not be matched. Absent if the entry is about a package type or a distribution.", "Unmatched.Reason": "Reason why the package, package type or distribution could not be matched.", "Unmatched.Detail": "More details about the reason.",
+	"Unmatched.Packages": "Number of packages of the package type.", "Override.Reason": "Reason for the override.", "Distribution.Version": "VERSION_ID in os-release, such as \"12\".",
+	"GrantedOverride.Violations": "Violations of the denial.", "Overridden.Kind": "Kind of the violation, such as \"vulnerability\".",
+	"Overridden.Rule": "Name of the violated rule.", "Overridden.Message": "Message of a violation that is not about a finding. The message may quote text from the image.",
+	"Signer.Subject": "Identity in the certificate of the signer. Absent for a key.", "Signer.Issuer": "OpenID Connect issuer of the identity. Absent for a key.",
+	"Signer.Key":      "Fingerprint of the public key: \"sha256:<hex>\" of its DER form (SubjectPublicKeyInfo). Absent for an identity.",
+	"Database.Schema": "Schema version of the database, such as \"6.1.9\".", "Advisories.Type": "Package type, such as \"npm\". Absent for a distribution.",
+	"Database.Source":         "Origin of the database: a URL without credentials, or the base name of a file.",
 	"Database.Advisories":     "Number of advisories for the distribution and for each package type of the image.",
-	"Advisories.Distribution": "Distribution and release, such as \"debian 12\". Empty for a package type.",
-	"Advisories.AtLeast":      "There are more advisories, which were not counted.",
-	"Advisories.ByCPE":        "The database has no advisory under the type itself. The count has all advisories by CPE.",
-	"Distribution.ID":         "ID of os-release, such as \"debian\".", "Distribution.Name": "PRETTY_NAME of os-release.",
-	"Unknown.Class":   "Content that the file could hide, such as \"package database\" or \"archive\". Default: any file.",
-	"Unmatched.Type":  "Package type, if the database has no advisories for it.",
-	"Unmatched.Owner": "Package that contains this package, as a purl.",
-	"Overridden.ID":   "ID of the finding.", "Overridden.Platform": "Platform. Default: the whole image.",
-	"Overridden.Package": "Purl of the package, or name@version if the package has no purl. Default: the violation is not about a package.",
-	"Override.Expires":   "First time when the override no longer applies.", "GrantedOverride.Granted": "Time of use.",
+	"Advisories.Distribution": "Distribution and release, such as \"debian 12\". Absent for a package type.",
+	"Advisories.AtLeast":      "True if counting stopped at a limit, so the database can have more advisories than count.",
+	"Advisories.ByCPE":        "True if the database has no advisories for the package type itself. Then count is the number of all advisories by CPE.",
+	"Distribution.ID":         "ID in os-release, such as \"debian\".", "Distribution.Name": "PRETTY_NAME in os-release.",
+	"Distribution.EndOfLife": "First day when the vendor publishes no more advisories. Absent if the database does not state it.",
+	"Unknown.Class":          "Kind of the file, such as \"package database\" or \"archive\". Default: any other file.",
+	"Unknown.Package":        "Purl of the package in the SBOM that the file belongs to. Absent if the file belongs to no package.",
+	"Unmatched.Type":         "Package type without advisories in the database. Absent for other reasons.",
+	"Unmatched.Owner":        "Purl of the package that contains the unmatched package.",
+	"Overridden.ID":          "ID of the finding. Absent if the violation is not about a finding.", "Overridden.Platform": "Platform of the violation. Absent if the violation is about the whole image.",
+	"Overridden.Package": "Purl of the package, or name@version if the package has no purl. Absent if the violation is not about a package.",
+	"Override.Expires":   "First time when the override no longer applies.", "GrantedOverride.Granted": "Time when the override was used.",
 	"Override.Approver": "Name of the approver, as stated by the user who ran imagegate.",
 }
 
@@ -379,7 +386,7 @@ func fieldTable(t *testing.T, comments map[string]string, of reflect.Type, prefi
 	for _, f := range fields(t, comments, of) {
 		present, path := "always", prefix+f.name
 		if f.optional {
-			present = "if set"
+			present = "optional"
 		}
 		element := f.of
 		for element.Kind() == reflect.Slice || element.Kind() == reflect.Pointer {

@@ -29,19 +29,18 @@ var platformTypes = []string{SPDXType, CycloneDXType, ScanType, VulnsType}
 // decisionPredicate is a SLSA verification summary:
 // https://slsa.dev/spec/v1.1/verification_summary
 type decisionPredicate struct {
-	// Program that made the decision.
+	// The program that made the decision: imagegate.
 	Verifier decisionVerifier `json:"verifier"`
 	// Time of the decision, RFC 3339 in UTC.
 	TimeVerified time.Time `json:"timeVerified"`
 	// Approved repository that the decision is for: "oci://" and the repository name, without tag
 	// or digest.
 	ResourceURI string `json:"resourceUri"`
-	// Policy of the decision: its name in uri, and the SHA-256 of its text. The names of several
-	// policies are joined by " + ".
+	// Policy that made the decision: its name in uri, and the SHA-256 of its text. The names of
+	// several policies are joined by " + ".
 	Policy resource `json:"policy"`
-	// Every other statement of this promotion, by the SHA-256 of its payload. The uri is the
-	// predicate type of the statement. An override is not listed, because it is made after the
-	// decision.
+	// All other statements of this promotion, each with its predicate type in uri and the SHA-256
+	// of its payload in digest. An override is not listed, because it is made after the decision.
 	Inputs []resource `json:"inputAttestations"`
 	// PASSED, or FAILED for a denial that an override let through.
 	Result string `json:"verificationResult"`
@@ -49,23 +48,24 @@ type decisionPredicate struct {
 	Levels []string `json:"verifiedLevels"`
 	// Version of the SLSA specification: "1.1".
 	Version string `json:"slsaVersion"`
-	// Extension of imagegate, named as the specification requires.
+	// Extension of imagegate. The specification requires the form of this name for extensions.
 	Basis DecisionBasis `json:"imagegate_basis"`
 }
 
 type decisionVerifier struct {
-	// Identifier of the program.
+	// URI that identifies the program.
 	ID string `json:"id"`
-	// Version of the program and of its components, such as grype and syft, by name.
+	// Versions of the program and of its components, such as grype and syft, by name.
 	Version map[string]string `json:"version"`
 }
 
 type resource struct {
-	// Name of the policy, or predicate type of the statement.
+	// Identifier: the name of a policy, or the predicate type of a statement.
 	URI string `json:"uri,omitempty"`
-	// Digest by algorithm, in hexadecimal.
+	// Digest of the policy or statement, in hexadecimal, by the name of the algorithm, such as
+	// sha256.
 	Digest map[string]string `json:"digest"`
-	// Media type of the resource.
+	// Media type of the policy or statement.
 	MediaType string `json:"mediaType,omitempty"`
 }
 
@@ -92,41 +92,42 @@ type DecisionBasis struct {
 	Source string `json:"source"`
 	// Tags of the approved repository that the decision was made for.
 	Tags []string `json:"tags"`
-	// Time when the decision expires, as its policy states. Default: never.
+	// Time when the decision expires, from decision.maxAge of the policy. Absent if the decision
+	// never expires.
 	Expires time.Time `json:"expires,omitzero"`
 	// Digest of the index or manifest that was evaluated.
 	Image string `json:"image"`
 	// Every platform of the image.
 	Platforms []PlatformDigest `json:"platforms"`
-	// Vulnerability database that was used.
+	// Vulnerability database that the scan used.
 	Database evidence.Database `json:"database"`
 	// Exceptions of the policy that the decision depends on.
 	Exceptions []Used `json:"exceptions"`
-	// SHA-256 of all external evidence that was available. Default: no external evidence was
-	// available.
+	// SHA-256 of the VEX statements and staging attestations that were available to the policy.
+	// Absent if there were none.
 	ExternalEvidence string `json:"externalEvidence,omitempty"`
 	// VEX statements that removed a finding.
 	NotAffected []UsedVEX `json:"notAffected,omitempty"`
-	// Signatures and attestations from staging that satisfied a rule about provenance.
+	// Signatures and attestations in the staging registry that satisfied a provenance rule.
 	Provenance []UsedAttestation `json:"provenance,omitempty"`
-	// Signatures and attestations that were copied from staging.
+	// Signatures and attestations that were copied from the staging registry.
 	CopiedAttestations []CopiedAttestation `json:"copiedAttestations,omitempty"`
-	// Signatures and attestations in staging that were not copied.
+	// Signatures and attestations in the staging registry that were not copied.
 	SkippedAttestations []SkippedAttestation `json:"skippedAttestations,omitempty"`
-	// Findings that only produced warnings because the approved images also have them. Default: no
+	// Findings that only produced warnings because the approved images also have them. Absent if no
 	// baseline was used.
 	Baseline *UsedBaseline `json:"baseline,omitempty"`
-	// Number of violations of a denial.
+	// Number of violations. Absent if the image passed.
 	Violations int `json:"violations,omitempty"`
 	// Number of warnings.
 	Warnings int `json:"warnings"`
-	// Number of findings that no rule matched.
+	// Number of findings that matched no rule.
 	Allowed int `json:"allowed"`
-	// First time when the same input could be decided differently, for example because an exception
-	// expires. Default: never.
+	// First time when the policy could decide differently about the same input, for example because
+	// an exception expires. Default: never.
 	Until time.Time `json:"until,omitzero"`
-	// The policy has a rule that reads the clock, so the decision applies only to the moment when
-	// it was made.
+	// True if the policy has a rule that reads the clock. The decision then applies only to the
+	// moment when it was made.
 	TimeDependent bool `json:"timeDependent,omitempty"`
 }
 
@@ -140,20 +141,22 @@ type PlatformDigest struct {
 
 // Used is an exception that the decision depends on.
 type Used struct {
-	// ID of the finding that the exception covered.
+	// ID of the finding that the exception covered. Absent if the exception is for a rule.
 	ID string `json:"id,omitempty"`
-	// Package of the finding, as a purl.
+	// Purl of the package that the exception covered. Absent if the exception did not cover a
+	// package.
 	Package string `json:"package,omitempty"`
-	// Kind of rule, if the exception covered a violation that is not a finding.
+	// Name of the rule whose violation the exception covered. Absent if the exception is for a
+	// finding.
 	Rule string `json:"rule,omitempty"`
-	// File that the exception covered, if the rule is about files or about packages without a
-	// version.
+	// File that the exception covered, if the violation is about an unreadable file or an unmatched
+	// package.
 	Path string `json:"path,omitempty"`
-	// Reason in the policy.
+	// Reason of the exception, from the policy.
 	Reason string `json:"reason"`
-	// Owner in the policy.
+	// Owner of the exception, from the policy.
 	Owner string `json:"owner"`
-	// Ticket in the policy.
+	// Ticket of the exception, from the policy.
 	Ticket string `json:"ticket,omitempty"`
 	// Time when the exception expires.
 	Expires time.Time `json:"expires"`
@@ -161,9 +164,9 @@ type Used struct {
 
 // UsedVEX is a VEX statement that removed a finding.
 type UsedVEX struct {
-	// ID of the finding.
+	// ID of the finding that the statement removed.
 	ID string `json:"id"`
-	// Package of the finding, as a purl.
+	// Purl of the package that has the finding.
 	Package string `json:"package"`
 	// Status in the VEX statement: not_affected or fixed.
 	Status evidence.VEXStatus `json:"status"`
@@ -175,21 +178,21 @@ type UsedVEX struct {
 	Document string `json:"document"`
 	// Author of the VEX document.
 	Author string `json:"author,omitempty"`
-	// Signer of the VEX document. Default: the document came from a file.
+	// Signer of the VEX document. Absent if the document came from a file.
 	Signer string `json:"signer,omitempty"`
 }
 
 // UsedAttestation is a signature or attestation from staging that satisfied a rule.
 type UsedAttestation struct {
-	// Name of the rule.
+	// Name of the provenance rule.
 	Rule string `json:"rule"`
 	// Platform that the rule was evaluated for.
 	Platform string `json:"platform"`
 	// SHA-256 of the signed content.
 	Digest string `json:"digest"`
-	// Predicate type of the attestation. Default: the item is a signature.
+	// Predicate type of the attestation. Absent for a signature.
 	PredicateType string `json:"predicateType,omitempty"`
-	// Trusted signer of the item.
+	// Trusted signer of the signature or attestation.
 	Signer evidence.Signer `json:"signer"`
 }
 

@@ -29,9 +29,9 @@ import (
 
 func main() {
 	var d demo
-	flag.StringVar(&d.imagegate, "imagegate", "imagegate", "the imagegate `binary`")
-	flag.StringVar(&d.records, "records", "examples/records", "the `folder` with provider records")
-	flag.StringVar(&d.policy, "policy", "examples/policies/demo.yaml", "the policy `file`")
+	flag.StringVar(&d.imagegate, "imagegate", "imagegate", "run the imagegate `binary`")
+	flag.StringVar(&d.records, "records", "examples/records", "build the database from the provider records in `folder`")
+	flag.StringVar(&d.policy, "policy", "examples/policies/demo.yaml", "evaluate the policy in `file`")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

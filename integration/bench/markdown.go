@@ -33,14 +33,14 @@ func (r *ImageResult) markdown(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "%s: %s compressed, %s decompressed, %d layers, %d packages, %d findings.\n\n", kind,
 		bytesText(float64(r.Compressed)), bytesText(float64(r.Uncompressed)), r.Layers, r.Packages, r.Findings)
-	b.WriteString("| figure | measured | at most | reached | by processor time |\n|---|---|---|---|---|\n")
+	b.WriteString("| comparison | measured | target (at most) | target met | ratio of processor times |\n|---|---|---|---|---|\n")
 	for _, f := range r.Figures {
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", f.Name, f.measured(), f.limit(), f.answer(), f.processors())
 	}
-	b.WriteString("\n| run | seconds | processor seconds | peak memory | read from staging | written to approved | stages |\n|---|---|---|---|---|---|---|\n")
+	b.WriteString("\n| run | seconds | processor seconds | peak memory | read from staging | written to approved | seconds of each stage |\n|---|---|---|---|---|---|---|\n")
 	for _, s := range r.Series {
 		if s.Missing != "" {
-			fmt.Fprintf(b, "| %s | not run: %s | | | | | |\n", s.Name, s.Missing)
+			fmt.Fprintf(b, "| %s | not run: %s | – | – | – | – | – |\n", s.Name, s.Missing)
 			continue
 		}
 		fmt.Fprintf(b, "| %s | %.2f | %.2f | %s | %s | %s | %s |\n", s.Name, s.median(seconds),
@@ -54,7 +54,7 @@ func (s Series) stageText() string {
 	var parts []string
 	stages := s.stageMedians()
 	if len(stages) < 2 {
-		return "" // a single stage is the whole run, so it need not be listed
+		return "–" // a single stage is the whole run, so it need not be listed
 	}
 	for _, stage := range stages {
 		parts = append(parts, fmt.Sprintf("%s %.2f", stage.Name, stage.Seconds))
@@ -77,7 +77,7 @@ func (f Figure) measured() string {
 
 func (f Figure) processors() string {
 	if f.Processors == 0 {
-		return ""
+		return "–"
 	}
 	return fmt.Sprintf("%.2f", f.Processors)
 }

@@ -38,7 +38,7 @@ func TestTableIsCurrent(t *testing.T) {
 // table returns the Markdown table of the images, their verdicts and the reasons.
 func table(all []recipe) string {
 	var out strings.Builder
-	out.WriteString("\n| image | like | verdict | why | denied with |\n|---|---|---|---|---|\n")
+	out.WriteString("\n| image | look-alike of | verdict | why | denied after adding |\n|---|---|---|---|---|\n")
 	for _, r := range all {
 		fmt.Fprintf(&out, "| %s | %s | %s | %s | %s |\n", r.Name, r.Like, r.Verdict, strings.TrimSpace(r.Why), r.Plant)
 	}

@@ -15,17 +15,17 @@ import (
 )
 
 var cacheMaxFlag = &cli.StringFlag{Name: "cache-max", EnvVars: []string{"IMAGEGATE_CACHE_MAX"}, Value: "1GB", DefaultText: "1GB",
-	Usage: "keep at most `SIZE` of SBOMs in the cache; 0 keeps none"}
+	Usage: "limit the SBOM cache to `SIZE`; 0 disables the cache"}
 
 func cacheCommand(s Streams) *cli.Command {
 	return &cli.Command{
 		Name:  "cache",
 		Usage: "manage the cache of SBOMs",
-		Description: "The content of an image never changes under its digest, so its SBOM is kept. The next check of\n" +
-			"the same digest evaluates it again without reading a layer.\n\n" +
-			"Each entry is authenticated with a secret key, from IMAGEGATE_CACHE_KEY or from a file in the\n" +
-			"user's configuration folder. Entries with another key are ignored, and the image is cataloged\n" +
-			"again.",
+		Description: "imagegate stores the SBOM of each image that it checks, by the digest of the image. The next\n" +
+			"check of the same digest uses the stored SBOM and reads no layers.\n\n" +
+			"Each SBOM in the cache is authenticated with a secret key, from IMAGEGATE_CACHE_KEY or from a\n" +
+			"file in the user's configuration folder. imagegate ignores an SBOM that was stored with another\n" +
+			"key, and catalogs the image again.",
 		Subcommands: []*cli.Command{{
 			Name:   "status",
 			Usage:  "show the size of the cache",
@@ -33,7 +33,7 @@ func cacheCommand(s Streams) *cli.Command {
 			Action: func(c *cli.Context) error { return runCacheStatus(c, s) },
 		}, {
 			Name:   "prune",
-			Usage:  "remove the least recently used SBOMs until the cache fits --cache-max",
+			Usage:  "remove the least recently used SBOMs until the cache is not larger than --cache-max",
 			Flags:  []cli.Flag{cacheFlag, sharedFlag, cacheMaxFlag},
 			Action: func(c *cli.Context) error { return runCachePrune(c, s) },
 		}},

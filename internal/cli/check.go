@@ -23,9 +23,9 @@ func checkCommand(s Streams) *cli.Command {
 			"  docker-archive:FILE[:REF]  the output of \"docker save\"\n" +
 			"  docker-daemon:REF          an image of the local daemon",
 		Flags: append([]cli.Flag{policyFlag, insecureFlag, vexFlag, platformFlag, outputFlag, auditFlag, metricsFlag, detailsFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, progressFlag, colorFlag, quietFlag,
-			&cli.StringFlag{Name: "baseline", EnvVars: []string{"IMAGEGATE_BASELINE"}, Usage: "compare with the approved image at `APPROVED`, if the policy has a baseline"},
-			keyFlag("verify the baseline with `KEY`: public keys in a PEM file, or awskms://, gcpkms://, azurekms://, hashivault://"),
-			&cli.StringFlag{Name: "at", EnvVars: []string{"IMAGEGATE_AT"}, Usage: "evaluate at `TIME`, such as 2026-12-31 or 30d, to see what will block by then"}}, identityFlags...),
+			&cli.StringFlag{Name: "baseline", EnvVars: []string{"IMAGEGATE_BASELINE"}, Usage: "use the image `APPROVED` as the baseline, if the policy has \"baseline: approved\""},
+			keyFlag("with --baseline: verify the signature of the baseline image with `KEY`: public keys in a PEM file, or awskms://, gcpkms://, azurekms://, hashivault://"),
+			&cli.StringFlag{Name: "at", EnvVars: []string{"IMAGEGATE_AT"}, Usage: "evaluate as of `TIME`, such as 2026-12-31 or 30d, to see what will block then"}}, identityFlags...),
 		Action: func(c *cli.Context) error { return runCheck(c, s) },
 	}
 }

@@ -24,7 +24,7 @@ import (
 var detailsFlag = &cli.BoolFlag{Name: "details", EnvVars: []string{"IMAGEGATE_DETAILS"}, Usage: "list everything in the text report: each finding with its rule, and what does not block"}
 
 var (
-	auditFlag   = &cli.StringFlag{Name: "audit-log", EnvVars: []string{"IMAGEGATE_AUDIT_LOG"}, Usage: "add a record of the run to `LOG`: a file, - for standard output, syslog, or the URL of a syslog server. Without a record no tag is written"}
+	auditFlag   = &cli.StringFlag{Name: "audit-log", EnvVars: []string{"IMAGEGATE_AUDIT_LOG"}, Usage: "append an audit record of the run to `LOG`: a file, - for standard output, syslog, or the URL of a syslog server. If the record cannot be written, no tag is written"}
 	metricsFlag = &cli.StringFlag{Name: "metrics-file", EnvVars: []string{"IMAGEGATE_METRICS_FILE"}, Usage: "write metrics of the run to `FILE`, for Prometheus' textfile collector"}
 )
 

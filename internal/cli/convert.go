@@ -22,8 +22,8 @@ func convertCommand(s Streams) *cli.Command {
 		Name:      "convert",
 		Usage:     "write a JSON report in other formats",
 		ArgsUsage: "REPORT.json",
-		Description: "The result is the same as if the run itself had written the formats. The exit code is 0\n" +
-			"whether or not the image passed.",
+		Description: "Each report is the same as if the original run had written it. The exit code is 0 whether or\n" +
+			"not the image passed.",
 		Flags:  []cli.Flag{convertFlag},
 		Action: func(c *cli.Context) error { return runReportConvert(c, s) },
 	}

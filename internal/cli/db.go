@@ -23,17 +23,17 @@ func dbCommand(s Streams) *cli.Command {
 	return &cli.Command{
 		Name:  "db",
 		Usage: "manage the vulnerability database",
-		Description: "No other command updates the database. Run \"imagegate db update\" once a day. Commands can run\n" +
-			"at the same time: a check uses the database that was current when it started.",
+		Description: "Run \"imagegate db update\" once a day: no other command downloads the database. You can update\n" +
+			"during a check: the check continues to use the database that was current when it started.",
 		Subcommands: []*cli.Command{{
 			Name:        "update",
 			Usage:       "download the newest database",
-			Description: "Downloads the database from grype's public distribution or a mirror, verifies the checksum, and\nreplaces the current database in one step.",
+			Description: "Downloads the database from grype's public distribution or a mirror, verifies its checksum, and\nreplaces the current database atomically.",
 			Flags: []cli.Flag{cacheFlag, sharedFlag, offlineFlag, logFlag, progressFlag, colorFlag, quietFlag,
-				&cli.StringFlag{Name: "url", EnvVars: []string{"IMAGEGATE_DB_URL"}, Usage: "download from the mirror at `URL`"},
-				&cli.StringFlag{Name: "checksum", EnvVars: []string{"IMAGEGATE_DB_CHECKSUM"}, Usage: "accept only the archive with this `SHA256`, as sha256:<hex>"},
+				&cli.StringFlag{Name: "url", EnvVars: []string{"IMAGEGATE_DB_URL"}, Usage: "download the database from the mirror at `URL` (default: grype's public distribution)"},
+				&cli.StringFlag{Name: "checksum", EnvVars: []string{"IMAGEGATE_DB_CHECKSUM"}, Usage: "accept only the database archive with the checksum `SHA256`, as sha256:<hex>"},
 				&cli.BoolFlag{Name: "allow-older", Usage: "accept a database that is older than the current one"},
-				&cli.BoolFlag{Name: "insecure-plain-http", Usage: "download the database over plain HTTP. Loopback addresses need no flag"}},
+				&cli.BoolFlag{Name: "insecure-plain-http", Usage: "allow plain HTTP for the download. Loopback addresses do not need the flag"}},
 			Action: func(c *cli.Context) error { return runDBUpdate(c, s) },
 		}, {
 			Name:   "status",
@@ -44,19 +44,20 @@ func dbCommand(s Streams) *cli.Command {
 			Name:        "import",
 			Usage:       "import a database from a file or a mirror",
 			ArgsUsage:   "FILE|DIR",
-			Description: "Imports the archive in FILE, or the newest archive of the mirror in DIR, which \"db build\" wrote.",
+			Description: "Imports the database archive FILE, or the newest archive in DIR, a mirror that \"db build\" wrote.",
 			Flags: []cli.Flag{cacheFlag, sharedFlag,
-				&cli.StringFlag{Name: "checksum", EnvVars: []string{"IMAGEGATE_DB_CHECKSUM"}, Usage: "accept only a file with this `SHA256`, as sha256:<hex>"}},
+				&cli.StringFlag{Name: "checksum", EnvVars: []string{"IMAGEGATE_DB_CHECKSUM"}, Usage: "accept only a database archive with the checksum `SHA256`, as sha256:<hex>"}},
 			Action: func(c *cli.Context) error { return runDBImport(c, s) },
 		}, {
 			Name:      "build",
 			Usage:     "build a database from provider records",
 			ArgsUsage: "DIR",
-			Description: "DIR has a folder for each provider, with the records that vunnel writes or with JSON records of\n" +
-				"your own, such as OSV documents. If --to is a folder, it gets an archive for \"db import\". Served\n" +
-				"over HTTP, the folder is a mirror for \"db update --url\" and for grype.",
+			Description: "DIR has a folder for each provider. A provider folder contains the records that vunnel writes, or\n" +
+				"your own JSON records, such as OSV documents. If PATH is an archive, use it with \"db import\". If\n" +
+				"PATH is a folder, \"db import\" can also read it, and you can serve the folder over HTTP as a\n" +
+				"mirror for \"db update --url\" and for grype.",
 			Flags: []cli.Flag{tempFlag, sharedFlag,
-				&cli.StringFlag{Name: "to", Usage: "write to `PATH`: a folder for a mirror, or an archive that ends in .tar.zst or .tar.gz"}},
+				&cli.StringFlag{Name: "to", Usage: "write the database to `PATH`: an archive that ends in .tar.zst or .tar.gz, or a folder, which becomes a mirror"}},
 			Action: func(c *cli.Context) error { return runDBBuild(c, s) },
 		}},
 	}

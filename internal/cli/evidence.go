@@ -14,7 +14,7 @@ import (
 )
 
 var evidenceFlag = &cli.StringFlag{Name: "evidence-dir", EnvVars: []string{"IMAGEGATE_EVIDENCE_DIR"},
-	Usage: "write each signed statement to a file in `DIR`, as a DSSE envelope"}
+	Usage: "write each signed statement of the image to a file in `DIR`, as a DSSE envelope"}
 
 // evidenceNames maps predicate types to the base names of evidence files.
 var evidenceNames = map[string]string{

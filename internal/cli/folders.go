@@ -24,7 +24,7 @@ import (
 // of folders do not matter: parent folders may be writable for everyone, and a Kubernetes volume
 // with an fsGroup is writable for its group.
 var sharedFlag = &cli.BoolFlag{Name: "insecure-shared-parents", EnvVars: []string{"IMAGEGATE_INSECURE_SHARED_PARENTS"},
-	Usage: "do not check who else can write to the parents of the cache and temporary folders. For containers without other users"}
+	Usage: "do not check whether other users can write to the parent folders of the cache and temporary folders. For containers that have only one user"}
 
 // checkFolder checks that only this user or root can change a folder, or replace it through a
 // parent folder. A folder that does not exist is accepted, because this user will create and own

@@ -29,7 +29,7 @@ func helpCommand() *cli.Command {
 		Name:        "help",
 		Usage:       "show the complete help of a command, the exit codes or the environment variables",
 		ArgsUsage:   "[COMMAND|exit-codes|environment]",
-		Description: "\"imagegate COMMAND --help\" is shorter.",
+		Description: "\"imagegate COMMAND --help\" prints a shorter help.",
 		Action: func(c *cli.Context) error {
 			args := c.Args().Slice()
 			switch strings.Join(args, " ") {
@@ -66,7 +66,7 @@ func versionCommand(s Streams) *cli.Command {
 		Name:        "version",
 		Usage:       "show the version of imagegate and of its components",
 		Description: "Shows the version, the commit, the Go toolchain, the platform, the versions of syft, grype and\ncosign, and the schema of the vulnerability database that this build reads.",
-		Flags:       []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "write JSON"}},
+		Flags:       []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "write the version as JSON"}},
 		Action: func(c *cli.Context) error {
 			if _, err := arguments(c, 0, 0, "no arguments"); err != nil {
 				return err
@@ -81,7 +81,7 @@ func completionCommand(s Streams) *cli.Command {
 		Name:        "completion",
 		Usage:       "print the completion script of a shell",
 		ArgsUsage:   strings.Join(help.Shells, "|"),
-		Description: "The script completes commands, flags, formats, platforms and the names of files.",
+		Description: "The script completes commands, flags, output formats, platforms and file names.",
 		Action: func(c *cli.Context) error {
 			args, err := arguments(c, 1, 1, "one shell: "+report.List(help.Shells))
 			if err != nil {
@@ -132,10 +132,10 @@ var platforms = []string{"linux/amd64", "linux/arm64", "linux/arm/v7", "linux/38
 func manCommand(s Streams) *cli.Command {
 	return &cli.Command{
 		Name:        "man",
-		Usage:       "print a manual page, or write all of them to a folder",
+		Usage:       "print a manual page, or write all manual pages to a folder",
 		ArgsUsage:   "[COMMAND]",
-		Description: "Without COMMAND, prints the page of the program. Page viewers read it with \"man -l\".",
-		Flags:       []cli.Flag{&cli.StringFlag{Name: "dir", Usage: "write the pages of all commands to `DIR`, such as imagegate-check.1"}},
+		Description: "Without COMMAND, prints the manual page of imagegate itself. \"man -l\" displays a page.",
+		Flags:       []cli.Flag{&cli.StringFlag{Name: "dir", Usage: "write the manual pages of all commands to files in `DIR`, such as imagegate-check.1"}},
 		Action:      func(c *cli.Context) error { return runMan(c, s) },
 	}
 }

@@ -30,9 +30,10 @@ func keyCommand(s Streams) *cli.Command {
 			Name:      "public",
 			Usage:     "print the public key of a private key",
 			ArgsUsage: "KEY",
-			Description: "Prints the public key in PEM, for the cluster's policy and for \"imagegate verify --key\". KEY is the\n" +
-				"file of a private key, or awskms://, gcpkms://, azurekms://, hashivault://. The password of an\n" +
-				"encrypted file comes from COSIGN_PASSWORD.",
+			Description: "Prints the public key in PEM form, for \"imagegate verify --key\" and for the admission policy of a\n" +
+				"cluster. KEY is the file of a private key, or a key in a key management service: awskms://,\n" +
+				"gcpkms://, azurekms://, hashivault://. The password of an encrypted file comes from\n" +
+				"COSIGN_PASSWORD.",
 			Action: func(c *cli.Context) error { return runKeyPublic(c, s) },
 		}},
 	}

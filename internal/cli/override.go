@@ -27,7 +27,7 @@ type overrideValue map[string]string
 func newOverrideFlag() *cli.GenericFlag {
 	// The flag has no environment variable on purpose: an override is for one run, and a variable
 	// could stay set for other runs.
-	return &cli.GenericFlag{Name: "override", Value: overrideValue{}, Usage: "promote a denied image if the policy allows an override: `reason=TEXT,approver=NAME,expires=TIME`. Put a pair with a comma into double quotes, or into a flag of its own"}
+	return &cli.GenericFlag{Name: "override", Value: overrideValue{}, Usage: "promote a denied image with the override `reason=TEXT,approver=NAME,expires=TIME`; every policy must allow it. If TEXT contains a comma, put \"reason=TEXT\" in double quotes"}
 }
 
 // Set parses the pairs of one flag.

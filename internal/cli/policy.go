@@ -20,10 +20,10 @@ func policyCommand(s Streams) *cli.Command {
 			policyInitCommand(s),
 			{
 				Name:      "lint",
-				Usage:     "report errors in policy files, and parts without effect",
+				Usage:     "report errors in policy files, and parts that have no effect",
 				ArgsUsage: "FILE...",
-				Description: "Errors exit with code 3. Warnings exit with code 0: rules that never decide, rules that\n" +
-					"contradict each other, and exceptions that expire soon.",
+				Description: "The exit code is 3 if there are errors, and 0 if there are only warnings. Warnings are about\n" +
+					"rules that never decide, rules that contradict each other, and exceptions that expire soon.",
 				Action: func(c *cli.Context) error { return runPolicyLint(c, s) },
 			},
 			policyTestCommand(s),
@@ -31,7 +31,7 @@ func policyCommand(s Streams) *cli.Command {
 			{
 				Name:        "schema",
 				Usage:       "print the JSON Schema of policy files, for editors",
-				Description: "A YAML editor reads the schema that the first line of the policy names:\n  # yaml-language-server: $schema=policy.schema.json",
+				Description: "To use the schema in a YAML editor, write this comment as the first line of the policy:\n  # yaml-language-server: $schema=policy.schema.json",
 				Action:      func(c *cli.Context) error { return runPolicySchema(c, s) },
 			},
 		},

@@ -27,15 +27,15 @@ var profiles = []string{"starter", "strict", "audit"}
 func policyInitCommand(s Streams) *cli.Command {
 	return &cli.Command{
 		Name:      "init",
-		Usage:     "write a policy to start from",
+		Usage:     "write a first policy",
 		ArgsUsage: "[FILE]",
-		Description: "Default FILE: policy.yaml. \"-\" is standard output. An existing file is not overwritten. The\n" +
-			"comments in the file explain each line. The profiles:\n" +
-			"  starter  deny critical findings, and high ones two weeks after their fix\n" +
-			"  strict   also deny all high findings, images that run as root, and secrets\n" +
-			"  audit    warn about all of these and deny none: for the first weeks",
+		Description: "Writes a policy with comments that explain each choice. Default FILE: policy.yaml. The FILE \"-\"\n" +
+			"means standard output. An existing file is not overwritten. These profiles exist:\n" +
+			"  starter  denies critical findings, and high findings two weeks after their fix\n" +
+			"  strict   denies critical and high findings, secrets, and root as the user\n" +
+			"  audit    only warns about what strict denies; for the first weeks",
 		Flags: []cli.Flag{&cli.StringFlag{Name: "profile", Value: profiles[0], DefaultText: profiles[0],
-			Usage: "write the policy for `PROFILE`: " + strings.Join(profiles, ", ")}},
+			Usage: "write the policy of the profile `PROFILE`: " + strings.Join(profiles, ", ")}},
 		Action: func(c *cli.Context) error { return runPolicyInit(c, s) },
 	}
 }

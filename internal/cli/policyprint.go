@@ -15,11 +15,11 @@ import (
 func policyPrintCommand(s Streams) *cli.Command {
 	return &cli.Command{
 		Name:  "print",
-		Usage: "print policies, or how they apply to one image",
-		Description: "Prints the policies without defaults and comments, and with the exceptions from other files.\n" +
-			"Several policies are printed one after the other: an image must pass each.",
+		Usage: "print policies, also as they apply to one repository",
+		Description: "Prints each policy without comments and default values, and with the exceptions of its exception\n" +
+			"files. Does not read an image.",
 		Flags: []cli.Flag{policyFlag,
-			&cli.StringFlag{Name: "image", Usage: "apply the policies to the images of `REPOSITORY`"}},
+			&cli.StringFlag{Name: "image", Usage: "print the policies as they apply to images in `REPOSITORY`, with the matching scopes merged in"}},
 		Action: func(c *cli.Context) error { return runPolicyPrint(c, s) },
 	}
 }

@@ -23,8 +23,9 @@ func policyTestCommand(s Streams) *cli.Command {
 		Name:      "test",
 		Usage:     "test policies against cases with expected decisions",
 		ArgsUsage: "FILE...",
-		Description: "A FILE names policies and cases. A case has evidence, the time of the evaluation, and the expected\n" +
-			"decision. A case that fails exits with code 2, and a file with errors exits with code 3.",
+		Description: "A FILE is a test suite: it lists policies and cases. A case has evidence about an image, a time,\n" +
+			"and the expected decision at that time. The exit code is 2 if a case fails, and 3 if a test\n" +
+			"suite or policy is invalid.",
 		// The flag has no environment variable: if a variable were set for the reports of check,
 		// the test results would overwrite them.
 		Flags:  []cli.Flag{&cli.StringFlag{Name: "junit", Usage: "also write the results as JUnit XML to `FILE`"}},

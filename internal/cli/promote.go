@@ -21,17 +21,17 @@ func promoteCommand(s Streams) *cli.Command {
 		Usage:     "check an image and, on a pass, sign, attest and copy it",
 		ArgsUsage: "STAGING APPROVED [APPROVED...]",
 		Description: "STAGING is a reference in the staging registry, or oci:, oci-archive:, docker-archive: or\n" +
-			"docker-daemon: with a path or reference. APPROVED is registry/repository:tag. With several, no\n" +
-			"tag is written before all are complete.\n\n" +
+			"docker-daemon: with a path or reference. APPROVED is registry/repository:tag. With several\n" +
+			"APPROVED, imagegate completes the copies in all of them before it writes a tag.\n\n" +
 			"The password of an encrypted key comes from COSIGN_PASSWORD. You can safely run the command\n" +
 			"again: it verifies what was already written and adds what is missing.\n\n" +
-			"--override promotes a denied image if every policy allows it. The signed decision still says\n" +
-			"that the image was denied, and names the override. The exit code is 0, and the report and\n" +
-			"standard error name the override.",
+			"--override promotes a denied image if every policy allows the override. The exit code is then\n" +
+			"0. The report and standard error name the override. The signed decision still says that the\n" +
+			"image was denied, and a second signed statement describes the override.",
 		Flags: []cli.Flag{policyFlag, keyFlag("sign with `KEY`: a file in cosign's format or plain PEM, or awskms://, gcpkms://, azurekms://, hashivault://"),
 			&cli.StringFlag{Name: "signature-format", EnvVars: []string{"IMAGEGATE_SIGNATURE_FORMAT"},
-				Usage: "store signatures as `FORM`: legacy (.sig and .att tags), bundle (OCI 1.1 referrers) or both (default: legacy, or bundle with --keyless)"},
-			&cli.BoolFlag{Name: "move-tag", EnvVars: []string{"IMAGEGATE_MOVE_TAG"}, Usage: "allow an approved tag to move from another digest"},
+				Usage: "store signatures in the format `FORM`: legacy (.sig and .att tags), bundle (OCI 1.1 referrers) or both (default: legacy, or bundle with --keyless)"},
+			&cli.BoolFlag{Name: "move-tag", EnvVars: []string{"IMAGEGATE_MOVE_TAG"}, Usage: "allow an approved tag that exists to move to another digest"},
 			newOverrideFlag(), ignoreReferrersFlag,
 			keylessFlag, identityTokenFlag, signingConfigFlag, trustedRootFlag, tufMirrorFlag, tufRootFlag,
 			insecureFlag, vexFlag, platformFlag, evidenceFlag, outputFlag, auditFlag, metricsFlag, detailsFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, progressFlag, colorFlag, quietFlag},

@@ -40,9 +40,10 @@ func TestCommandReferenceIsCurrent(t *testing.T) {
 
 func commandReference() []byte {
 	var out bytes.Buffer
-	fmt.Fprintf(&out, "# Commands\n\nThis page has the complete help of every command. `go test ./internal/cli -run Reference -update` writes it.\n"+
-		"Each flag with a variable can be set by that variable; the flag takes precedence. A variable for a\n"+
-		"repeatable flag has one value per line.\n\n```\n%s\n```\n", help.ExitCodes)
+	fmt.Fprintf(&out, "# Commands\n\nThis page has the complete help of every command. `go test ./internal/cli -run Reference -update`\n"+
+		"generates this page.\n\n"+
+		"The column \"variable\" names the environment variable that sets the flag. A flag on the command line\n"+
+		"takes precedence. A variable for a repeatable flag has one value per line.\n\n```\n%s\n```\n", help.ExitCodes)
 	help.Walk(newApp(Streams{}), func(p help.Page) {
 		if !p.IsProgram {
 			_ = p.Markdown(&out) // a buffer has no errors

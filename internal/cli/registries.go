@@ -16,7 +16,7 @@ import (
 )
 
 var insecureFlag = &cli.StringSliceFlag{Name: "insecure-registry", EnvVars: []string{"IMAGEGATE_INSECURE_REGISTRY"},
-	Usage: "use plain HTTP for the registry `HOST[:PORT]`. Repeatable. Loopback addresses need no flag"}
+	Usage: "use plain HTTP for the registry `HOST[:PORT]`. Loopback addresses do not need the flag. Repeatable"}
 
 // access holds the credentials and the transport for registries.
 type access struct {

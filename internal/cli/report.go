@@ -27,10 +27,10 @@ func explainCommand(s Streams) *cli.Command {
 		Name:      "explain",
 		Usage:     "explain why a report blocks a vulnerability or applies a rule",
 		ArgsUsage: "ID",
-		Description: "ID is the id or an alias of a vulnerability, or the name of a rule. Without --policy, the\n" +
-			"policies that the report names are read, if they have not changed.",
+		Description: "ID is the id or an alias of a vulnerability, or the name of a rule. Without --policy, imagegate\n" +
+			"reads the policy files that the report names. They must not have changed since the run.",
 		Flags: []cli.Flag{policyFlag, answerFlag,
-			&cli.StringFlag{Name: "report", Usage: "explain the JSON report in `FILE`"}},
+			&cli.StringFlag{Name: "report", Usage: "read the JSON report in `FILE`"}},
 		Action: func(c *cli.Context) error { return runExplain(c, s) },
 	}
 }

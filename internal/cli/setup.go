@@ -32,18 +32,18 @@ import (
 
 // These flags are shared by several commands.
 var (
-	policyFlag      = &cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "evaluate the policy in `FILE`. Repeatable: the image must pass every policy"}
-	vexFlag         = &cli.StringSliceFlag{Name: "vex", EnvVars: []string{"IMAGEGATE_VEX"}, Usage: "read the VEX document in `FILE` (OpenVEX, CycloneDX, CSAF). The policy decides whose statements count. Repeatable"}
+	policyFlag      = &cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "use the policy in `FILE`. Repeatable: the image must pass every policy"}
+	vexFlag         = &cli.StringSliceFlag{Name: "vex", EnvVars: []string{"IMAGEGATE_VEX"}, Usage: "read the VEX document in `FILE` (OpenVEX, CycloneDX, CSAF). The policy must set vex.files. Repeatable"}
 	trustedRootFlag = &cli.StringFlag{Name: "trusted-root", EnvVars: []string{"IMAGEGATE_TRUSTED_ROOT"}, Usage: "verify keyless signatures with the Sigstore trusted root in `FILE`"}
-	platformFlag    = &cli.StringFlag{Name: "platform", EnvVars: []string{"IMAGEGATE_PLATFORM"}, Usage: "for an index, use only the image for `OS/ARCH[/VARIANT]`"}
-	cacheFlag       = &cli.StringFlag{Name: "cache-dir", EnvVars: []string{"IMAGEGATE_CACHE_DIR"}, Usage: "keep the vulnerability database and the cache of SBOMs in `DIR` (default: the user's cache folder)"}
-	tempFlag        = &cli.StringFlag{Name: "temp-dir", EnvVars: []string{"IMAGEGATE_TEMP_DIR"}, Usage: "unpack layers in `DIR` (default: the system's temporary folder)"}
-	offlineFlag     = &cli.BoolFlag{Name: "offline", EnvVars: []string{"IMAGEGATE_OFFLINE"}, Usage: "use no network except the registries of the image"}
+	platformFlag    = &cli.StringFlag{Name: "platform", EnvVars: []string{"IMAGEGATE_PLATFORM"}, Usage: "use only the image for `OS/ARCH[/VARIANT]` of an index (default: all platforms)"}
+	cacheFlag       = &cli.StringFlag{Name: "cache-dir", EnvVars: []string{"IMAGEGATE_CACHE_DIR"}, Usage: "store the vulnerability database and the SBOM cache in `DIR` (default: the user's cache folder)"}
+	tempFlag        = &cli.StringFlag{Name: "temp-dir", EnvVars: []string{"IMAGEGATE_TEMP_DIR"}, Usage: "store temporary files, such as decompressed layers, in `DIR` (default: the system's temporary folder)"}
+	offlineFlag     = &cli.BoolFlag{Name: "offline", EnvVars: []string{"IMAGEGATE_OFFLINE"}, Usage: "connect to nothing except the registries of the image"}
 	outputFlag      = &cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, EnvVars: []string{"IMAGEGATE_OUTPUT"}, Usage: "write the report as `FORMAT[=FILE]`: " + report.List(formats.Names()) + ". Repeatable (default: text)"}
 	logFlag         = &cli.StringFlag{Name: "log-format", EnvVars: []string{"IMAGEGATE_LOG_FORMAT"}, Value: "text", DefaultText: "text", Usage: "write progress as `FORMAT`: text or json"}
 	progressFlag    = &cli.StringFlag{Name: "progress", EnvVars: []string{"IMAGEGATE_PROGRESS"}, Value: "auto", DefaultText: "auto", Usage: "show progress as `MODE`: " + report.List(observe.Modes)}
 	colorFlag       = &cli.StringFlag{Name: "color", EnvVars: []string{"IMAGEGATE_COLOR"}, Value: "auto", DefaultText: "auto", Usage: "use colors `WHEN`: " + report.List(observe.Colors)}
-	quietFlag       = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"IMAGEGATE_QUIET"}, Usage: "show no progress, as --progress quiet"}
+	quietFlag       = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"IMAGEGATE_QUIET"}, Usage: "show no progress; same as --progress quiet"}
 )
 
 // keyFlag returns the --key flag with the usage text of one command.

@@ -9,19 +9,19 @@ import (
 
 // These are the flags for signing, and for verifying keyless signatures.
 var (
-	keylessFlag       = &cli.BoolFlag{Name: "keyless", EnvVars: []string{"IMAGEGATE_KEYLESS"}, Usage: "sign with an identity instead of a key: from GitHub Actions, SIGSTORE_ID_TOKEN, or a login in the browser"}
+	keylessFlag       = &cli.BoolFlag{Name: "keyless", EnvVars: []string{"IMAGEGATE_KEYLESS"}, Usage: "sign with an OpenID Connect identity instead of a key. The identity comes from GitHub Actions, SIGSTORE_ID_TOKEN or a login in the browser"}
 	tufMirrorFlag     = &cli.StringFlag{Name: "tuf-mirror", EnvVars: []string{"IMAGEGATE_TUF_MIRROR"}, Usage: "get the trusted root and the signing configuration from the TUF repository at `URL` (default: the public Sigstore)"}
-	tufRootFlag       = &cli.StringFlag{Name: "tuf-root", EnvVars: []string{"IMAGEGATE_TUF_ROOT"}, Usage: "start from the TUF root metadata in `FILE` (default: the public Sigstore)"}
+	tufRootFlag       = &cli.StringFlag{Name: "tuf-root", EnvVars: []string{"IMAGEGATE_TUF_ROOT"}, Usage: "trust the TUF root metadata in `FILE`; needs --tuf-mirror (default: the root of the public Sigstore)"}
 	identityTokenFlag = &cli.StringFlag{Name: "identity-token", EnvVars: []string{"IMAGEGATE_IDENTITY_TOKEN"}, Usage: "sign with the OpenID Connect token in `FILE`; needs --keyless"}
-	signingConfigFlag = &cli.StringFlag{Name: "signing-config", EnvVars: []string{"IMAGEGATE_SIGNING_CONFIG"}, Usage: "use the Sigstore services in the signing configuration in `FILE`"}
+	signingConfigFlag = &cli.StringFlag{Name: "signing-config", EnvVars: []string{"IMAGEGATE_SIGNING_CONFIG"}, Usage: "sign with the Sigstore services that the signing configuration `FILE` lists"}
 
 	identityFlags = []cli.Flag{
-		&cli.StringFlag{Name: "certificate-identity", EnvVars: []string{"IMAGEGATE_CERTIFICATE_IDENTITY"}, Usage: "trust certificates for `SUBJECT`: an email address or the URL of a workflow"},
-		&cli.StringFlag{Name: "certificate-identity-regexp", EnvVars: []string{"IMAGEGATE_CERTIFICATE_IDENTITY_REGEXP"}, Usage: "trust certificates whose whole subject matches `REGEXP`"},
-		&cli.StringFlag{Name: "certificate-oidc-issuer", EnvVars: []string{"IMAGEGATE_CERTIFICATE_OIDC_ISSUER"}, Usage: "require that the OpenID Connect issuer is `URL`"},
-		&cli.StringFlag{Name: "certificate-oidc-issuer-regexp", EnvVars: []string{"IMAGEGATE_CERTIFICATE_OIDC_ISSUER_REGEXP"}, Usage: "require that the whole issuer matches `REGEXP`"},
+		&cli.StringFlag{Name: "certificate-identity", EnvVars: []string{"IMAGEGATE_CERTIFICATE_IDENTITY"}, Usage: "trust certificates whose identity is `SUBJECT`: an email address or the URL of a workflow"},
+		&cli.StringFlag{Name: "certificate-identity-regexp", EnvVars: []string{"IMAGEGATE_CERTIFICATE_IDENTITY_REGEXP"}, Usage: "trust certificates whose identity matches `REGEXP`; it must match the whole identity"},
+		&cli.StringFlag{Name: "certificate-oidc-issuer", EnvVars: []string{"IMAGEGATE_CERTIFICATE_OIDC_ISSUER"}, Usage: "require that the OpenID Connect issuer in the certificate is `URL`"},
+		&cli.StringFlag{Name: "certificate-oidc-issuer-regexp", EnvVars: []string{"IMAGEGATE_CERTIFICATE_OIDC_ISSUER_REGEXP"}, Usage: "require that the issuer in the certificate matches `REGEXP`; it must match the whole issuer"},
 		trustedRootFlag, tufMirrorFlag, tufRootFlag,
-		&cli.BoolFlag{Name: "allow-unlogged", EnvVars: []string{"IMAGEGATE_ALLOW_UNLOGGED"}, Usage: "accept a keyless signature without a log entry if a timestamp proves its time"},
+		&cli.BoolFlag{Name: "allow-unlogged", EnvVars: []string{"IMAGEGATE_ALLOW_UNLOGGED"}, Usage: "accept a keyless signature without an entry in the transparency log, if a timestamp proves the time of the signature"},
 	}
 )
 

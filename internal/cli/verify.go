@@ -18,25 +18,25 @@ func verifyCommand(s Streams) *cli.Command {
 		Name:      "verify",
 		Usage:     "prove that an image in an approved registry passed",
 		ArgsUsage: "APPROVED",
-		Description: "Reads only the approved registry. The key must have signed this digest for this repository.\n" +
-			"Every statement must be there and belong to the image, and the decision must be a pass.\n" +
-			"With --allow-override it may be a denial with a signed override that is still valid.\n\n" +
-			"--signature-only requires no decision: it accepts an image that cosign signed, in either form\n" +
-			"of storage. Only the given digest needs a signature, and a bundle need not name the repository.\n\n" +
-			"A mirror or pull-through cache has the image under another name. Give the original name with\n" +
-			"--repository. The image and all statements are read from APPROVED, and must be signed for NAME.",
-		Flags: append([]cli.Flag{keyFlag("verify with `KEY`: public keys in a PEM file, or awskms://, gcpkms://, azurekms://, hashivault://"),
-			&cli.GenericFlag{Name: "max-age", Value: &flags.Duration{}, EnvVars: []string{"IMAGEGATE_MAX_AGE"}, Usage: "refuse a decision older than `DURATION`, such as 7d (default: decision.maxAge of its policy)"},
-			&cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "require a pass of exactly the policy in `FILE`, or of these policies in this order"},
-			&cli.StringFlag{Name: "policy-name", EnvVars: []string{"IMAGEGATE_POLICY_NAME"}, Usage: "require a pass of the policy `NAME`, in any version. Join several names with \" + \""},
-			&cli.BoolFlag{Name: "any-tag", Usage: "accept an image that was promoted under another tag"},
-			&cli.StringFlag{Name: "repository", EnvVars: []string{"IMAGEGATE_REPOSITORY"}, Usage: "require a signature for the repository `NAME`, if APPROVED is in a mirror (default: the repository of APPROVED)"},
+		Description: "The signature must be for this digest and this repository. With --allow-override, the decision\n" +
+			"may be a denial with a signed override that has not expired.\n\n" +
+			"--signature-only accepts an image that only \"cosign sign\" signed, in the legacy format or as a\n" +
+			"bundle. For an index, only the index needs a signature. A bundle need not name the repository.\n\n" +
+			"In a mirror or pull-through cache, the image has another repository name. Pass the original\n" +
+			"name with --repository. The image and all statements are then read from APPROVED, and must be\n" +
+			"signed for NAME.",
+		Flags: append([]cli.Flag{keyFlag("verify signatures with `KEY`: public keys in a PEM file, or awskms://, gcpkms://, azurekms://, hashivault://"),
+			&cli.GenericFlag{Name: "max-age", Value: &flags.Duration{}, EnvVars: []string{"IMAGEGATE_MAX_AGE"}, Usage: "refuse a decision older than `DURATION`, such as 7d (default: decision.maxAge of the policy that made the decision)"},
+			&cli.StringSliceFlag{Name: "policy", Aliases: []string{"p"}, EnvVars: []string{"IMAGEGATE_POLICY"}, Usage: "require that the image passed exactly the policy in `FILE`. Repeatable: the policies in the order of promote"},
+			&cli.StringFlag{Name: "policy-name", EnvVars: []string{"IMAGEGATE_POLICY_NAME"}, Usage: "require that the image passed the policy named `NAME`, in any version. Join the names of several policies with \" + \""},
+			&cli.BoolFlag{Name: "any-tag", Usage: "accept an image that was promoted only under another tag"},
+			&cli.StringFlag{Name: "repository", EnvVars: []string{"IMAGEGATE_REPOSITORY"}, Usage: "require that the image was signed for the repository `NAME`. For mirrors (default: the repository of APPROVED)"},
 			ignoreReferrersFlag,
 			// The next two flags have no environment variable on purpose: a variable could stay set
 			// for other runs and weaken their checks.
-			&cli.BoolFlag{Name: "allow-override", Usage: "accept a denied image with a valid override"},
-			&cli.BoolFlag{Name: "signature-only", Usage: "verify only that the digest is signed, not that it passed"},
-			&cli.BoolFlag{Name: "explain", Usage: "list every signature and statement: type, signer, time, and why it counts or does not"},
+			&cli.BoolFlag{Name: "allow-override", Usage: "accept a denied image if a signed override is still valid"},
+			&cli.BoolFlag{Name: "signature-only", Usage: "verify only that the digest is signed, not that the image passed"},
+			&cli.BoolFlag{Name: "explain", Usage: "list every signature and statement with type, signer, time, and the reason why it counts or does not count"},
 			requireFlag, insecureFlag, offlineFlag, evidenceFlag, outputFlag, auditFlag, metricsFlag, detailsFlag, colorFlag, cacheFlag, sharedFlag}, identityFlags...),
 		Action: func(c *cli.Context) error { return runVerify(c, s) },
 	}
@@ -91,7 +91,7 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 
 // ignoreReferrersFlag weakens a check, because a newer decision may be among the ignored referrers.
 var ignoreReferrersFlag = &cli.BoolFlag{Name: "insecure-ignore-referrers", EnvVars: []string{"IMAGEGATE_INSECURE_IGNORE_REFERRERS"},
-	Usage: "read statements from tags only, if the registry refuses its list of referrers"}
+	Usage: "read statements only from tags. For a registry that stores no bundles and refuses to list referrers"}
 
 // requirements returns the requirements for the image from the flags, except the policy and the
 // trusted signers.

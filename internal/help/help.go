@@ -306,7 +306,7 @@ func Environment(w io.Writer, app *cli.App, width int) error {
 	}
 	Walk(app, func(p Page) { collect(p) })
 	t := &text{width: bounded(width)}
-	t.paragraph("", "Each variable sets the flag of all commands that have it. The flag takes precedence. A variable for a repeatable flag has one value per line, and an empty variable is not set.")
+	t.paragraph("", "Each variable sets one flag, in every command that has the flag. A flag on the command line takes precedence. A variable for a repeatable flag has one value per line. An empty variable counts as not set.")
 	t.blank()
 	var all []Row
 	for _, name := range slices.Sorted(maps.Keys(byName)) {

@@ -4,18 +4,19 @@ import "slices"
 
 // ExitCodes is the table of exit codes.
 const ExitCodes = `Exit codes:
-    0  passed, and promoted; or denied, and promoted by an override
-    1  no decision; or promoted, but a report could not be written
+    0  the image passed, or an override let it through
+    1  there is no decision; or the image was promoted, but a report could not
+       be written
     2  denied by the policy
     3  usage error, or invalid policy or configuration
-    4  a registry failed or refused
+    4  a registry failed or refused the request
     5  the vulnerability database is missing, corrupt or too old, or its update
        failed
     6  signing, attesting or verifying failed
   130  interrupted
 
-The last line of an error is "retryable: yes" if the same command may succeed
-later without a change.`
+The last line of every error is "retryable: yes" or "retryable: no". With yes,
+the same command may succeed later without a change.`
 
 // exitCodesLine replaces the table of exit codes in the help of each command.
 const exitCodesLine = "0 is success, 2 is a denial, every other code is an error: imagegate help exit-codes"
@@ -93,37 +94,37 @@ var pages = map[string]page{
 	}},
 	"imagegate promote": {
 		required: [][]string{{"--policy"}, {"--key", "--keyless"}},
-		brief: "Scans STAGING, evaluates the policy and, only on a pass, signs the image, attests\nthe evidence and copies it to each APPROVED, the tag last. On any other outcome\n" +
-			"the approved registry is unchanged and the exit code is not 0.",
+		brief: "Scans STAGING, evaluates the policy and, only on a pass, copies the image to each\nAPPROVED, signs it and attests the evidence. The tag is written last. On any\n" +
+			"other outcome the approved registry is unchanged and the exit code is not 0.",
 		examples: []Example{
 			example("sign with a key", `imagegate promote staging.example/shop:1.4 approved.example/shop:1.4 \`, "-p policy.yaml --key cosign.key"),
-			example("sign with the identity of the CI job, and keep a report", `imagegate promote staging.example/shop:1.4 approved.example/shop:1.4 \`, "-p policy.yaml --keyless -o text -o json=report.json"),
+			example("sign with the identity of the CI job, and write a JSON report", `imagegate promote staging.example/shop:1.4 approved.example/shop:1.4 \`, "-p policy.yaml --keyless -o text -o json=report.json"),
 			example("promote a denied image for a day, if the policy allows it", `imagegate promote staging.example/shop:1.4 approved.example/shop:1.4 \`,
 				`-p policy.yaml --key cosign.key \`, "--override 'reason=outage,approver=oncall@example.com,expires=24h'"),
 		}},
 	"imagegate check": {
 		required: [][]string{{"--policy"}},
-		brief:    "Scans IMAGE, evaluates the policy and reports the decision. It writes to no\nregistry.",
+		brief:    "Scans IMAGE, evaluates the policy and reports the decision. Does not write to a\nregistry.",
 		examples: []Example{
-			example("an image in a registry", "imagegate check staging.example/shop:1.4 -p policy.yaml"),
-			example("the output of docker save, with a report in a file", "imagegate check docker-archive:shop.tar -p policy.yaml \\", "-o text -o json=report.json"),
-			example("what will block in 30 days", "imagegate check staging.example/shop:1.4 -p policy.yaml --at 30d"),
+			example("check an image in a registry", "imagegate check staging.example/shop:1.4 -p policy.yaml"),
+			example("check the output of docker save, and write a report to a file", "imagegate check docker-archive:shop.tar -p policy.yaml \\", "-o text -o json=report.json"),
+			example("show what will block in 30 days", "imagegate check staging.example/shop:1.4 -p policy.yaml --at 30d"),
 		}},
 	"imagegate verify": {
 		required: [][]string{{"--key", "--certificate-identity"}},
-		brief:    "Proves that an image in the approved registry passed: it is signed, every\nstatement belongs to it, and the decision is a pass. It reads only the approved\nregistry.",
+		brief:    "Proves that an image in the approved registry passed: the image is signed, the\ndecision about the image is a pass, and all statements that the decision lists\nare present. Reads only the approved registry.",
 		examples: []Example{
-			example("by a key", "imagegate verify approved.example/shop:1.4 --key cosign.pub"),
-			example("by the identity of a workflow, with exactly this policy", `imagegate verify approved.example/shop:1.4 -p policy.yaml \`,
+			example("verify with a public key", "imagegate verify approved.example/shop:1.4 --key cosign.pub"),
+			example("verify with the identity of a workflow, and require exactly this policy", `imagegate verify approved.example/shop:1.4 -p policy.yaml \`,
 				`--certificate-identity https://ci.example/shop \`, "--certificate-oidc-issuer https://issuer.example"),
-			example("a copy in a mirror", `imagegate verify mirror.example/shop:1.4 --key cosign.pub \`, "--repository approved.example/shop"),
+			example("verify a copy in a mirror", `imagegate verify mirror.example/shop:1.4 --key cosign.pub \`, "--repository approved.example/shop"),
 		}},
 	"imagegate explain": {
 		required: [][]string{{"--report"}},
 		examples: []Example{
-			example("why a vulnerability blocks, and what would let the image pass", "imagegate explain CVE-2021-3918 --report report.json"),
-			example("everything that a rule decided", "imagegate explain 'no critical' --report report.json"),
-			example("a built-in rule, as JSON", "imagegate explain distribution.notCovered --report report.json -o json"),
+			example("explain why a vulnerability blocks, and what would let the image pass", "imagegate explain CVE-2021-3918 --report report.json"),
+			example("list everything that a rule decided", "imagegate explain 'no critical' --report report.json"),
+			example("explain a built-in rule, as JSON", "imagegate explain distribution.notCovered --report report.json -o json"),
 		}},
 	"imagegate replay": {
 		examples: []Example{
@@ -132,87 +133,87 @@ var pages = map[string]page{
 			example("one record of the log, from the report of the same run", "imagegate replay /var/log/imagegate.jsonl --id ID --report report.json"),
 		}},
 	"imagegate report diff": {examples: []Example{
-		example("what changed since the last run", "imagegate report diff before.json after.json"),
-		example("for a program", "imagegate report diff before.json after.json -o json"),
+		example("show what changed since the last run", "imagegate report diff before.json after.json"),
+		example("write the differences as JSON", "imagegate report diff before.json after.json -o json"),
 	}},
 	"imagegate report convert": {examples: []Example{
-		example("for code scanning and for the tests of a CI", "imagegate report convert report.json -o sarif=report.sarif \\", "-o junit=report.xml"),
-		example("as text", "imagegate report convert report.json"),
+		example("write reports for code scanning and for the test results of a CI system", "imagegate report convert report.json -o sarif=report.sarif \\", "-o junit=report.xml"),
+		example("print the report as text", "imagegate report convert report.json"),
 	}},
 	"imagegate report schema": {examples: []Example{
-		example("for a program that reads reports", "imagegate report schema >report.schema.json"),
+		example("write the schema to a file", "imagegate report schema >report.schema.json"),
 	}},
 	"imagegate policy init": {examples: []Example{
-		example("policy.yaml, which denies critical findings", "imagegate policy init"),
-		example("a policy that only warns", "imagegate policy init --profile audit audit.yaml"),
-		example("show a profile", "imagegate policy init --profile strict -"),
+		example("write policy.yaml with the starter profile", "imagegate policy init"),
+		example("write a policy that only warns", "imagegate policy init --profile audit audit.yaml"),
+		example("print the strict profile", "imagegate policy init --profile strict -"),
 	}},
 	"imagegate policy lint": {examples: []Example{
-		example("one policy", "imagegate policy lint policy.yaml"),
-		example("several", "imagegate policy lint company.yaml team.yaml"),
+		example("check one policy", "imagegate policy lint policy.yaml"),
+		example("check several policies", "imagegate policy lint company.yaml team.yaml"),
 	}},
 	"imagegate policy test": {examples: []Example{
-		example("the cases in a file", "imagegate policy test policy-test.yaml"),
-		example("with a report for CI", "imagegate policy test policy-test.yaml --junit results.xml"),
+		example("run the cases in a file", "imagegate policy test policy-tests.yaml"),
+		example("also write the results for a CI system", "imagegate policy test policy-tests.yaml --junit results.xml"),
 	}},
 	"imagegate policy print": {
 		required: [][]string{{"--policy"}},
 		examples: []Example{
-			example("the policy with its exceptions and defaults", "imagegate policy print -p policy.yaml"),
-			example("as it applies to one image", "imagegate policy print -p policy.yaml --image staging.example/shop"),
+			example("print a policy with the exceptions of its exception files", "imagegate policy print -p policy.yaml"),
+			example("print the policy as it applies to one repository", "imagegate policy print -p policy.yaml --image staging.example/shop"),
 		}},
 	"imagegate policy schema": {examples: []Example{
-		example("for an editor", "imagegate policy schema >policy.schema.json"),
+		example("write the schema to a file for an editor", "imagegate policy schema >policy.schema.json"),
 	}},
 	"imagegate db update": {examples: []Example{
-		example("from grype's public distribution", "imagegate db update"),
-		example("from a mirror", "imagegate db update --url https://mirror.example/grype"),
-		example("exactly one database", "imagegate db update --checksum \\", "sha256:0000000000000000000000000000000000000000000000000000000000000000"),
+		example("download from grype's public distribution", "imagegate db update"),
+		example("download from a mirror", "imagegate db update --url https://mirror.example/grype"),
+		example("accept only the database with this checksum", "imagegate db update --checksum \\", "sha256:0000000000000000000000000000000000000000000000000000000000000000"),
 	}},
 	"imagegate db status": {examples: []Example{
-		example("the current database and its age", "imagegate db status"),
-		example("in another folder", "imagegate db status --cache-dir /var/cache/imagegate"),
+		example("show the current database and its age", "imagegate db status"),
+		example("show the database in another cache folder", "imagegate db status --cache-dir /var/cache/imagegate"),
 	}},
 	"imagegate db import": {examples: []Example{
-		example("an archive", "imagegate db import database.tar.zst"),
-		example("the newest archive of a mirror", "imagegate db import mirror"),
+		example("import an archive", "imagegate db import database.tar.zst"),
+		example("import the newest archive of a mirror", "imagegate db import mirror"),
 	}},
 	"imagegate db build": {
 		required: [][]string{{"--to"}},
 		examples: []Example{
-			example("one archive", "imagegate db build records --to database.tar.zst"),
-			example("a mirror, to serve over HTTP", "imagegate db build records --to mirror"),
+			example("build an archive", "imagegate db build records --to database.tar.zst"),
+			example("build a mirror, to serve over HTTP", "imagegate db build records --to mirror"),
 		}},
-	"imagegate cache status": {examples: []Example{example("number and size of the SBOMs", "imagegate cache status")}},
+	"imagegate cache status": {examples: []Example{example("show the number and the size of the SBOMs", "imagegate cache status")}},
 	"imagegate cache prune": {examples: []Example{
-		example("to the default size", "imagegate cache prune"),
-		example("remove everything", "imagegate cache prune --cache-max 0"),
+		example("reduce the cache to the default size", "imagegate cache prune"),
+		example("remove all SBOMs", "imagegate cache prune --cache-max 0"),
 	}},
 	"imagegate key generate": {examples: []Example{
-		example("cosign.key and cosign.pub, with a password from a prompt", "imagegate key generate"),
-		example("release.key and release.pub", "imagegate key generate release"),
+		example("write cosign.key and cosign.pub, and prompt for a password", "imagegate key generate"),
+		example("write release.key and release.pub", "imagegate key generate release"),
 	}},
 	"imagegate key public": {examples: []Example{
-		example("of a file", "imagegate key public cosign.key"),
-		example("of a key management service", "imagegate key public awskms:///alias/imagegate >cosign.pub"),
+		example("print the public key of a file", "imagegate key public cosign.key"),
+		example("write the public key of a key management service to a file", "imagegate key public awskms:///alias/imagegate >cosign.pub"),
 	}},
 	"imagegate completion": {examples: []Example{
-		example("bash, for this session", "source <(imagegate completion bash)"),
-		example("zsh, in a folder of $fpath", `imagegate completion zsh >"${fpath[1]}/_imagegate"`),
-		example("fish", "imagegate completion fish >~/.config/fish/completions/imagegate.fish"),
-		example("PowerShell, in $PROFILE", "imagegate completion powershell | Out-String | Invoke-Expression"),
+		example("load the completion into this bash session", "source <(imagegate completion bash)"),
+		example("install the completion for zsh, in a folder of $fpath", `imagegate completion zsh >"${fpath[1]}/_imagegate"`),
+		example("install the completion for fish", "imagegate completion fish >~/.config/fish/completions/imagegate.fish"),
+		example("load the completion in PowerShell; put this line into $PROFILE", "imagegate completion powershell | Out-String | Invoke-Expression"),
 	}},
 	"imagegate man": {examples: []Example{
-		example("read one page", "imagegate man check | man -l -"),
+		example("display one page", "imagegate man check | man -l -"),
 		example("install all pages", "imagegate man --dir /usr/local/share/man/man1"),
 	}},
 	"imagegate help": {examples: []Example{
-		example("everything about a command", "imagegate help promote"),
-		example("the exit codes", "imagegate help exit-codes"),
-		example("the environment variables", "imagegate help environment"),
+		example("print the complete help of a command", "imagegate help promote"),
+		example("print the exit codes", "imagegate help exit-codes"),
+		example("list the environment variables", "imagegate help environment"),
 	}},
 	"imagegate version": {examples: []Example{
-		example("for a person", "imagegate version"),
-		example("for a program", "imagegate version --json"),
+		example("print the version", "imagegate version"),
+		example("print the version as JSON", "imagegate version --json"),
 	}},
 }
