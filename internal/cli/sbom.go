@@ -49,12 +49,15 @@ func (o *output) cataloged(result *gate.Result) error {
 
 // writeDocuments writes the SBOM of each platform. A file has the bytes that promote signs; on
 // standard output, characters that could control a terminal are escaped. If the image was not
-// cataloged, an earlier file is removed, unless the name of the file depends on the platform.
+// cataloged, an earlier file is removed, unless the name of the file depends on the platform. A usage
+// error says enough by itself: it can come before or after the catalog.
 func (o *output) writeDocuments(t target, format formats.Format) error {
 	switch {
 	case len(o.sboms) > 0:
 	case o.report.Decision != nil:
 		return fmt.Errorf("writing the %s document: the run has a decision and no SBOM", t.format)
+	case o.report.Error != nil && o.report.Error.Class == report.ClassUsage:
+		return t.remove()
 	default:
 		fmt.Fprintf(o.streams.Err, "imagegate: warning: the %s document is not written: the run did not catalog the image\n", t.format)
 		return t.remove()
