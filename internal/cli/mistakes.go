@@ -31,7 +31,11 @@ type countError struct {
 }
 
 func (e *countError) Error() string {
-	return fmt.Sprintf("%s: want %s, got %d arguments", e.command.FullName(), e.want, len(e.args))
+	got := fmt.Sprintf("%d arguments", len(e.args))
+	if len(e.args) == 1 {
+		got = "1 argument"
+	}
+	return fmt.Sprintf("%s: want %s, got %s", e.command.FullName(), e.want, got)
 }
 
 // Hint returns the usage line, or the flag that is missing before a file.
