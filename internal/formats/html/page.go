@@ -329,7 +329,7 @@ func newOverride(r report.Report) *override {
 	}
 	out := &override{Reason: prose(o.Reason), Approver: name(o.Approver), Granted: o.Granted, Expires: o.Expires, Left: distance(runTime(r), o.Expires)}
 	if r.Decision == nil {
-		out.Covers = len(o.Violations)
+		out.Covers = len(report.Covered(o))
 	}
 	return out
 }
