@@ -146,11 +146,6 @@ func runDBBuild(c *cli.Context, s Streams) error {
 	if c.String("to") == "" {
 		return exit.Usagef("no output path given: use --to PATH")
 	}
-	if info, err := os.Stat(args[0]); err != nil {
-		return exit.Usage(&exit.FileError{What: "records", Path: args[0], Err: err})
-	} else if !info.IsDir() {
-		return exit.Usagef("reading the records: %q is a file: name the folder that has a folder for each provider", args[0])
-	}
 	result, err := vulndb.Build(c.Context, vulndb.BuildOptions{From: args[0], To: c.String("to"), TempDir: dir, Now: time.Now})
 	if err != nil {
 		return err
