@@ -96,7 +96,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/vex":               nil,
 		"internal/layout":            nil,
 		"internal/suites":            {"policy", "internal/layout"},
-		"internal/remedy":            {"policy", "policy/evidence", "internal/versions"},
+		"internal/remedy":            {"policy", "policy/evidence", "internal/names", "internal/versions"},
 		"internal/report":            {"policy", "policy/evidence", "policy/diff", "policy/explain", "internal/layout", "internal/remedy"},
 		"internal/formats":           {"policy", "policy/evidence", "internal/remedy", "internal/report", "internal/formats/html"},
 		"internal/formats/html":      {"policy", "policy/evidence", "internal/report"},

@@ -156,3 +156,20 @@ func TestCommandsAreJoined(t *testing.T) {
 		}
 	}
 }
+
+func TestPinnedImageHasTheRegistryOfTheUser(t *testing.T) {
+	const digest = "sha256:1"
+	for written, want := range map[string]string{
+		"127.0.0.1:5000/team/app:1":            "127.0.0.1:5000/team/app@sha256:1",
+		"127.0.0.1:5000/team/app":              "127.0.0.1:5000/team/app@sha256:1",
+		"docker://127.0.0.1:5000/team/app:1":   "127.0.0.1:5000/team/app@sha256:1",
+		"127.0.0.1:5000/team/app:1@sha256:123": "127.0.0.1:5000/team/app@sha256:1",
+		"nginx:1":                              "nginx@sha256:1",
+		"oci:builds:1":                         "localhost:5000/team/app@sha256:1",
+		"":                                     "localhost:5000/team/app@sha256:1",
+	} {
+		if got := Pinned(evidence.Image{Reference: written, Repository: "localhost:5000/team/app", Digest: digest}); got != want {
+			t.Errorf("%q: %s, want %s", written, got, want)
+		}
+	}
+}
