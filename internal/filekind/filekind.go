@@ -66,8 +66,8 @@ func Of(data []byte) Kind {
 	return ""
 }
 
-// Explain returns an error that says what the file is, if it is of another kind than want. Otherwise
-// it returns err, the error of the parser. data is the start of the file.
+// Explain returns an error that names the kind of the file, if it is of another kind than want.
+// Otherwise it returns err, the error of the parser. data is the start of the file.
 func Explain(path string, data []byte, want Kind, err error) error {
 	kind := Of(data)
 	if kind == "" && want == Report {

@@ -147,7 +147,7 @@ type tracker struct {
 
 type contextKey struct{}
 
-// WithDisplay returns a context in which [Pause] pauses a display that [New] returned.
+// WithDisplay returns a context with a display that [New] returned. [Pause] pauses it.
 func WithDisplay(ctx context.Context, p gate.Progress) context.Context {
 	return context.WithValue(ctx, contextKey{}, p)
 }

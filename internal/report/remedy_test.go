@@ -434,7 +434,7 @@ func TestExceptionCoversNothingElse(t *testing.T) {
 }
 
 // TestFormatsHaveTheCommandsOfTheText checks that the remedies have each upgrade command of the text
-// report, once, and no other command that upgrades.
+// report, once. They must not have another command that upgrades.
 func TestFormatsHaveTheCommandsOfTheText(t *testing.T) {
 	for _, name := range []string{"denied", "layered"} {
 		r := load(t, name+".json")
