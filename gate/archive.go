@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -95,7 +94,7 @@ var archiveMember = regexp.MustCompile(`^(\./)?(oci-layout|index\.json|blobs/[a-
 func unpackArchive(ctx context.Context, store *layers.Store, file string) (_ string, err error) {
 	in, err := openArchive(ctx, file)
 	if err != nil {
-		return "", inputError(errors.Is(err, fs.ErrNotExist), fmt.Errorf("opening OCI archive %q: %w", file, err))
+		return "", fmt.Errorf("opening OCI archive %q: %w", file, err)
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
 	dir, err := store.TempDir("archive")
@@ -108,7 +107,7 @@ func unpackArchive(ctx context.Context, store *layers.Store, file string) (_ str
 			return dir, nil
 		}
 		if err != nil {
-			return "", fmt.Errorf("reading OCI archive %q: %w", file, err)
+			return "", inputError(isNotArchive(err), fmt.Errorf("reading OCI archive %q as a tar file: %w", file, err))
 		}
 		if h.Typeflag != tar.TypeReg || !archiveMember.MatchString(h.Name) {
 			continue
@@ -190,7 +189,7 @@ func checkSaved(file string) (err error) {
 			break
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("reading it as a tar file: %w", err)
 		}
 		member := path.Clean(h.Name)
 		if _, ok := members[member]; ok {

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
@@ -26,6 +27,9 @@ import (
 // open reads the root manifest of a source. The caller states the transport; open never guesses it.
 // So a local file that has the name of an image is never read instead of the image.
 func (g *Gate) open(ctx context.Context, store *layers.Store, src Source) (*root, error) {
+	if err := checkPath(src); err != nil {
+		return nil, err
+	}
 	switch src.Transport {
 	case Registry:
 		return g.openRegistry(ctx, src)
@@ -40,8 +44,7 @@ func (g *Gate) open(ctx context.Context, store *layers.Store, src Source) (*root
 	case DockerArchive:
 		img, err := openDockerArchive(ctx, store, src)
 		if err != nil {
-			missing := errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), "not found in tarball")
-			return nil, inputError(missing, fmt.Errorf("opening docker archive %q: %w", src.Path, err))
+			return nil, inputError(isNotArchive(err), fmt.Errorf("opening docker archive %q: %w", src.Path, err))
 		}
 		return openSaved(ctx, store, img)
 	case DockerDaemon:
@@ -54,6 +57,31 @@ func (g *Gate) open(ctx context.Context, store *layers.Store, src Source) (*root
 		return openSaved(ctx, store, img)
 	}
 	return nil, fmt.Errorf("unknown transport %q", src.Transport)
+}
+
+// checkPath returns an *InputError if the path of a local source does not exist or is of the wrong
+// kind: an OCI layout is a folder, and an archive is not.
+func checkPath(src Source) error {
+	if src.Path == "" {
+		return nil
+	}
+	info, err := os.Stat(src.Path)
+	switch isLayout := src.Transport == OCILayout; {
+	case err != nil:
+		err = fmt.Errorf("opening the image %s: %w", src, err)
+	case isLayout && !info.IsDir():
+		err = fmt.Errorf("opening the image %s: %q is a file, and an OCI layout is a folder: use docker-archive:%s for the output of \"docker save\", or oci-archive:%s",
+			src, src.Path, src.Path, src.Path)
+	case !isLayout && info.IsDir():
+		err = fmt.Errorf("opening the image %s: %q is a folder, and an archive is a file: for an OCI layout, use oci:%s", src, src.Path, src.Path)
+	}
+	return inputError(true, err)
+}
+
+// isNotArchive reports whether a file could not be read because it is not a complete archive with
+// the wanted image, and not because of this machine.
+func isNotArchive(err error) bool {
+	return errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF) || strings.Contains(err.Error(), "not found in tar")
 }
 
 func (g *Gate) openRegistry(ctx context.Context, src Source) (*root, error) {
@@ -166,8 +194,11 @@ func openLayout(what, path, tag string, digest v1.Hash) (*root, error) {
 		return nil, refuse("the index of %s has %d bytes, the limit is %d", what, info.Size(), registry.MaxManifest)
 	}
 	index, err := layout.ImageIndexFromPath(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &InputError{fmt.Errorf("opening %s: it is not an OCI layout: it has no file index.json", what)}
+	}
 	if err != nil {
-		return nil, inputError(errors.Is(err, fs.ErrNotExist), fmt.Errorf("opening %s: %w", what, err))
+		return nil, fmt.Errorf("opening %s: %w", what, err)
 	}
 	manifest, err := index.IndexManifest()
 	if err != nil {

@@ -49,6 +49,19 @@ type Source struct {
 // String returns the location as the user wrote it.
 func (s Source) String() string { return s.raw }
 
+// AssumesTag reports whether the user wrote a reference without a tag and a digest, so that Ref has
+// the default tag "latest".
+func (s Source) AssumesTag() bool {
+	if s.Transport != Registry && s.Transport != DockerDaemon {
+		return false
+	}
+	last := s.raw[strings.LastIndexByte(s.raw, '/')+1:]
+	if s.Transport == DockerDaemon {
+		last = strings.TrimPrefix(last, string(DockerDaemon)+":")
+	}
+	return !strings.ContainsAny(last, ":@")
+}
+
 // Repository returns the canonical name of the repository for policies and reports. The name
 // consists of registry and repository, such as "docker.io/team/app", or of transport and path, such
 // as "oci:builds/app". See names.Canonical.

@@ -122,3 +122,17 @@ func TestLocalPathIsNeverGuessed(t *testing.T) {
 		}
 	}
 }
+
+func TestAssumedTagIsKnown(t *testing.T) {
+	digest := "@sha256:" + strings.Repeat("a", 64)
+	for written, want := range map[string]bool{
+		"nginx": true, "r.example:5000/a": true, "docker://r.example/a": true, "docker-daemon:a": true, "docker-daemon:r.example:5000/a": true,
+		"nginx:latest": false, "r.example:5000/a:1": false, "r.example/a" + digest: false, "r.example/a:1" + digest: false,
+		"docker-daemon:a:1": false, "oci:layout": false, "docker-archive:a.tar": false, "docker://a:1": false,
+	} {
+		src, err := ParseSource(written)
+		if err != nil || src.AssumesTag() != want {
+			t.Errorf("%s: %t, %v, want %t", written, src.AssumesTag(), err, want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package promote
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,7 +21,11 @@ func (pr *proof) decide(decisions []signedDecision, t Trust, now time.Time) erro
 	}
 	asked := slices.DeleteFunc(slices.Clone(decisions), func(d signedDecision) bool { return !d.isFor(t) })
 	if len(asked) == 0 {
-		return pr.fail("%s%s", notAsked(decisions, t), because(pr.reasons))
+		reason := notAsked(decisions, t)
+		if len(pr.reasons) > 0 {
+			reason += "; ignored statements" + because(pr.reasons)
+		}
+		return &VerifyError{Ref: pr.ref.String(), OtherPolicy: len(ofOtherPolicy(decisions, t)) > 0, Reason: reason}
 	}
 	count := newestOfEach(asked, t)
 	slices.SortFunc(count, func(a, b signedDecision) int { return a.TimeVerified.Compare(b.TimeVerified) })
@@ -64,19 +69,34 @@ func (d decisionPredicate) isFor(t Trust) bool {
 		(t.Tag == "" || slices.Contains(d.Basis.Tags, t.Tag))
 }
 
-// notAsked returns the message for an image that has decisions, but none by the policy or for the
-// tag that t requires. The message lists the decisions.
+// ofOtherPolicy returns the decisions that match t except for the content of the policy.
+func ofOtherPolicy(decisions []signedDecision, t Trust) []signedDecision {
+	t.Policy = ""
+	return slices.DeleteFunc(slices.Clone(decisions), func(d signedDecision) bool { return !d.isFor(t) })
+}
+
+// notAsked returns the message for an image that has decisions, but none that matches t. If only the
+// content of the policy differs, the message says so. The message lists the decisions.
 func notAsked(decisions []signedDecision, t Trust) string {
+	policy := cmp.Or(t.PolicyFile, "the given policy") + fmt.Sprintf(" (%.19s)", t.Policy)
+	if other := ofOtherPolicy(decisions, t); len(other) > 0 {
+		return fmt.Sprintf("the content of %s differs from the policy that decided about the image; its decisions are %s", policy, listDecisions(other))
+	}
 	var want []string
 	if t.PolicyName != "" {
 		want = append(want, fmt.Sprintf("by a policy named %q", t.PolicyName))
 	}
 	if t.Policy != "" {
-		want = append(want, "by the policy "+t.Policy)
+		want = append(want, "by "+policy)
 	}
 	if t.Tag != "" {
 		want = append(want, fmt.Sprintf("for the tag %q", t.Tag))
 	}
+	return fmt.Sprintf("the image has no decision %s signed by a trusted signer; its decisions are %s", strings.Join(want, " and "), listDecisions(decisions))
+}
+
+// listDecisions names the policies and tags of decisions for a message.
+func listDecisions(decisions []signedDecision) string {
 	var have []string
 	for _, d := range decisions {
 		have = append(have, d.describe())
@@ -86,7 +106,7 @@ func notAsked(decisions []signedDecision, t Trust) string {
 	if rest := len(have) - maxDescribed; rest > 0 {
 		have = append(have[:maxDescribed], fmt.Sprintf("%d more", rest))
 	}
-	return fmt.Sprintf("the image has no decision %s signed by a trusted signer; its decisions are %s", strings.Join(want, " and "), strings.Join(have, "; "))
+	return strings.Join(have, "; ")
 }
 
 // maxDescribed is the maximum number of decisions that a message lists.

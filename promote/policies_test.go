@@ -87,7 +87,7 @@ func TestPromotionChangesNothingForAnotherPolicyOrTag(t *testing.T) {
 					{w.tag("app:dev"), func(t *Trust) { t.AnyTag = true }, "is FAILED"},
 					{w.tag("app:prod").Context().Digest(digest.String()), func(*Trust) {}, "is FAILED"},
 					{w.tag("app:prod").Context().Digest(digest.String()), func(t *Trust) { t.PolicyName = "loose" }, ""},
-					{w.tag("app:prod"), func(t *Trust) { t.Policy = "sha256:" + strings.Repeat("0", 64) }, "the image has no decision by the policy"},
+					{w.tag("app:prod"), func(t *Trust) { t.Policy = "sha256:" + strings.Repeat("0", 64) }, "the content of the given policy (sha256:000000000000) differs from the policy that decided about the image; its decisions are by "},
 				} {
 					tr := w.trusting(w.signer.PublicKey())
 					c.change(&tr)

@@ -28,6 +28,8 @@ type Trust struct {
 	MaxAge time.Duration
 	// Policy is the digest of the policy that the image must have passed. Default: any policy.
 	Policy string
+	// PolicyFile names the policy of Policy in messages. Default: "the given policy".
+	PolicyFile string
 	// PolicyName is the name of the policy that the image must have passed, in any version.
 	// Default: any policy.
 	PolicyName string
@@ -75,6 +77,9 @@ type VerifyError struct {
 	// Overtaken is true if the decision is stored, but another writer has removed it from the
 	// attachment list. Promoting again restores it.
 	Overtaken bool
+	// OtherPolicy is true if the image has decisions for the tag, but with another content of the
+	// policy.
+	OtherPolicy bool
 }
 
 // Error names the image and the reason.

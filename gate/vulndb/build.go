@@ -77,7 +77,7 @@ func Build(ctx context.Context, opts BuildOptions) (_ *BuildResult, err error) {
 	now := opts.Now().UTC().Round(time.Second)
 	sources, err := readSources(ctx, opts.From, now)
 	if err != nil {
-		return nil, err
+		return nil, &RecordsError{err}
 	}
 	tempDir, err := checkDir(opts.TempDir)
 	if err != nil {
@@ -146,7 +146,7 @@ func writeRecords(ctx context.Context, folder string, sources []source) (_ map[s
 			return nil, err
 		}
 		if counts[s.state.Provider] == 0 {
-			return nil, fmt.Errorf("provider %q has no records", s.state.Provider)
+			return nil, &RecordsError{fmt.Errorf("provider %q has no records", s.state.Provider)}
 		}
 	}
 	closed = true
@@ -166,11 +166,11 @@ type builder struct {
 func (b *builder) add(s source, r rawRecord) error {
 	entries, err := b.entries(s, r)
 	if err != nil {
-		return err
+		return &RecordsError{err}
 	}
 	for _, e := range entries {
 		if err := checkEntry(e, s.byHand); err != nil {
-			return err
+			return &RecordsError{err}
 		}
 	}
 	return b.writer.Write(entries...)

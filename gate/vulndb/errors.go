@@ -37,3 +37,12 @@ func (e *UnusableError) Error() string {
 
 // Unwrap returns the cause.
 func (e *UnusableError) Unwrap() error { return e.Err }
+
+// RecordsError means that [Build] cannot use the records that it was given.
+type RecordsError struct{ Err error }
+
+// Error names the folder or file, and the cause.
+func (e *RecordsError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *RecordsError) Unwrap() error { return e.Err }

@@ -53,6 +53,9 @@ type rawRecord struct {
 // source.order, the order for writing.
 func readSources(ctx context.Context, from string, now time.Time) ([]source, error) {
 	entries, err := os.ReadDir(from)
+	if info, serr := os.Stat(from); serr == nil && !info.IsDir() {
+		return nil, errors.New("it is a file: name the folder that has a folder for each provider")
+	}
 	if err != nil {
 		return nil, err
 	}

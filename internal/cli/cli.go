@@ -179,7 +179,7 @@ func userAgent() string { return tool().Name + "/" + tool().Version }
 func arguments(c *cli.Context, least, most int, names string) ([]string, error) {
 	args := c.Args().Slice()
 	if len(args) < least || most >= 0 && len(args) > most {
-		return nil, exit.Usage(&countError{c.Command, names, args})
+		return nil, exit.Usage(&flags.CountError{Command: c.Command, Want: names, Args: args})
 	}
 	for i, a := range args {
 		if strings.TrimSpace(a) == "" { // a variable that is not set

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -21,30 +19,6 @@ func warnOfVariables(app *cli.App, w io.Writer) {
 	for _, warning := range flags.UnknownVariables(os.Environ(), variablePrefix, known) {
 		fmt.Fprintln(w, "imagegate: warning: "+report.Sanitize(warning))
 	}
-}
-
-// countError is a wrong number of arguments.
-type countError struct {
-	command *cli.Command
-	want    string
-	args    []string
-}
-
-func (e *countError) Error() string {
-	return fmt.Sprintf("%s: want %s, got %d arguments", e.command.FullName(), e.want, len(e.args))
-}
-
-// Hint returns the usage line, or the flag that is missing before a file.
-func (e *countError) Hint() string {
-	for _, a := range e.args {
-		ext := filepath.Ext(a)
-		_, err := os.Stat(a)
-		takesPolicy := slices.Contains(flags.Names(e.command.Flags), "--policy")
-		if err == nil && takesPolicy && (ext == ".yaml" || ext == ".yml") {
-			return fmt.Sprintf("for the policy in %s, use --policy %s", a, a)
-		}
-	}
-	return fmt.Sprintf("usage: %s %s [flags]", e.command.HelpName, e.command.ArgsUsage)
 }
 
 // withDatabase adds the error of a database that cannot be opened, and returns all errors. Only a

@@ -11,6 +11,7 @@ import (
 
 	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/disk"
+	"github.com/imagegate/imagegate/internal/filekind"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/suites"
 	"github.com/imagegate/imagegate/policy"
@@ -89,7 +90,7 @@ func loadSuite(file string) (suiteRun, error) {
 	}
 	s, err := suite.Parse(file, data)
 	if err != nil {
-		return suiteRun{}, err
+		return suiteRun{}, exit.Usage(filekind.Explain(file, data, filekind.Suite, err))
 	}
 	run := suiteRun{suite: s, evidence: map[string]*evidence.Input{}}
 	var failed []error

@@ -48,7 +48,7 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	if err != nil {
 		return exit.Usage(err)
 	}
-	tags, err := reference.Tags(args[1:])
+	tags, err := reference.Destinations(src, args[1:])
 	if err != nil {
 		return exit.Usage(err)
 	}

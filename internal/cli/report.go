@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/cli/output"
+	"github.com/imagegate/imagegate/internal/filekind"
 	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/suggest"
@@ -161,9 +163,10 @@ func readReport(path string) (report.Report, error) {
 		return report.Report{}, exit.Usage(&exit.FileError{What: "report", Path: path, Err: err})
 	}
 	defer f.Close()
-	r, err := report.ReadJSON(f)
+	var start bytes.Buffer
+	r, err := report.ReadJSON(io.TeeReader(f, &start))
 	if err != nil {
-		return report.Report{}, exit.Usage(fmt.Errorf("%q: %w", path, err))
+		return report.Report{}, exit.Usage(filekind.Explain(path, start.Bytes(), filekind.Report, fmt.Errorf("%q: %w", path, err)))
 	}
 	return r, nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/imagegate/imagegate/internal/attestations"
 	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/cli/password"
+	"github.com/imagegate/imagegate/internal/filekind"
 	"github.com/imagegate/imagegate/internal/formats"
 	"github.com/imagegate/imagegate/internal/observe"
 	"github.com/imagegate/imagegate/internal/report"
@@ -104,8 +105,11 @@ func loadPolicy(path string) (*policy.Policy, error) {
 		return nil, err
 	}
 	p, err := policy.Parse(path, data)
-	if err != nil || p.ExceptionsFolder == "" {
-		return p, err
+	if err != nil {
+		return nil, exit.Usage(filekind.Explain(path, data, filekind.Policy, err))
+	}
+	if p.ExceptionsFolder == "" {
+		return p, nil
 	}
 	folder := filepath.Join(filepath.Dir(path), filepath.FromSlash(p.ExceptionsFolder))
 	err = filepath.WalkDir(folder, func(file string, d fs.DirEntry, err error) error {

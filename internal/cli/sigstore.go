@@ -151,7 +151,11 @@ func tokenSource(c *cli.Context, s Streams, issuer string) (trust.TokenSource, e
 	}
 	token, err := trust.AmbientToken(os.Getenv, registry.NewTransport(registry.IdleTimeout))
 	if errors.Is(err, trust.ErrNoToken) && issuer != "" && atTerminal(s) {
-		return trust.BrowserToken(issuer, s.In, s.Err), nil
+		token = trust.BrowserToken(issuer, s.In, s.Err)
+		return func(ctx context.Context) (string, error) {
+			defer observe.Pause(ctx)()
+			return token(ctx)
+		}, nil
 	}
 	if err != nil {
 		return nil, exit.Usage(err)
@@ -165,8 +169,8 @@ func atTerminal(s Streams) bool {
 	return ok && term.IsTerminal(int(in.Fd())) && observe.IsTerminal(s.Err, os.Getenv)
 }
 
-// newProgress returns the progress display that the flags select. The caller must call stop once,
-// at the end.
+// newProgress returns the progress display that the flags select, and adds it to the context of the
+// command, where a login pauses it. The caller must call stop once, at the end.
 func newProgress(c *cli.Context, s Streams) (p gate.Progress, stop func(), err error) {
 	mode := observe.Mode(c.String("progress"))
 	if c.Bool("quiet") {
@@ -181,6 +185,7 @@ func newProgress(c *cli.Context, s Streams) (p gate.Progress, stop func(), err e
 	if err != nil {
 		return nil, nil, exit.Usage(err)
 	}
+	c.Context = observe.WithDisplay(c.Context, p)
 	return p, stop, nil
 }
 

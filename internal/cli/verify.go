@@ -64,7 +64,7 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 	if len(c.StringSlice("policy")) > 0 {
 		policies, err := loadPolicies(c)
 		if inputs.Add(err); err == nil {
-			want.Policy = policies.Digest()
+			want.Policy, want.PolicyFile = policies.Digest(), run.Policy(policies).File
 			out.Policies(policies)
 		}
 	}

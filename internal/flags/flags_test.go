@@ -130,3 +130,16 @@ func TestDurationHasThePolicySyntax(t *testing.T) {
 		}
 	}
 }
+
+func TestCountOfArguments(t *testing.T) {
+	command := &cli.Command{Name: "check", HelpName: "imagegate check", ArgsUsage: "IMAGE"}
+	for n, want := range []string{"got 0 arguments", "got 1 argument", "got 2 arguments"} {
+		err := &CountError{Command: command, Want: "one IMAGE", Args: make([]string, n)}
+		if got := err.Error(); got != "check: want one IMAGE, "+want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		if got := err.Hint(); got != "usage: imagegate check IMAGE [flags]" {
+			t.Errorf("hint %q", got)
+		}
+	}
+}

@@ -130,7 +130,7 @@ var readers = map[string]func(t *testing.T, data []byte) told{
 			switch {
 			case isTitle && out.word == "":
 				out.word = strings.TrimSpace(word)
-			case strings.HasPrefix(line, "| Problems |"):
+			case strings.HasPrefix(line, "| Results |"):
 				out.stated = countsIn(t, line)
 			case sections[strings.Split(line, " (")[0]] != "":
 				section = sections[strings.Split(line, " (")[0]]

@@ -26,7 +26,8 @@ type codeIssue struct {
 
 // CodeQuality writes the problems as issues of a code quality report, which GitLab's free edition
 // shows in merge requests. The first issue is the verdict. What blocks has severity major or higher,
-// a warning is minor, and what an exception or a VEX statement covers is info.
+// a warning is minor, and what an exception or a VEX statement covers is info. After an override, the
+// problems that it allows are info too, as JUnit skips them: the run succeeds.
 func CodeQuality(w io.Writer, r report.Report) error {
 	verdict := r.Verdict()
 	first := codeIssue{Description: sentence(verdict) + " (" + countsText(verdict.Counts) + ")", CheckName: "imagegate/verdict", Severity: "info", Status: verdict.Outcome.String()}
@@ -39,6 +40,10 @@ func CodeQuality(w io.Writer, r report.Report) error {
 	out := []codeIssue{first}
 	for _, p := range problems(r) {
 		one := codeIssue{Description: resultMessage(&p), CheckName: cmp.Or(p.ID, "unknown"), Fingerprint: p.Fingerprint, Severity: codeSeverity(&p), Status: p.Status.String()}
+		if p.Status == report.Blocking && verdict.Outcome == report.Overridden {
+			one.Severity = "info"
+			one.Description += " An override allows it."
+		}
 		one.Location.Path, one.Location.Lines.Begin = location(r, &p), 1
 		out = append(out, one)
 	}

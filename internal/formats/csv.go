@@ -15,7 +15,8 @@ import (
 var csvColumns = []string{"record", "status", "severity", "id", "package", "version", "type", "fixed", "purl", "rule", "kind", "platforms", "path",
 	"message", "note", "url", "blocking", "warnings", "excepted", "not_affected", "image", "digest"}
 
-// CSV writes one line for the verdict, with the counts, and then a line for each problem.
+// CSV writes one line for the verdict, with the counts, and then a line for each result. A
+// result has any status, and a problem is one that blocks, as in the sentence of the verdict.
 func CSV(w io.Writer, r report.Report) error {
 	out := csv.NewWriter(w)
 	verdict := r.Verdict()
@@ -27,7 +28,7 @@ func CSV(w io.Writer, r report.Report) error {
 		if path != "" {
 			path = "/" + path
 		}
-		rows = append(rows, []string{"problem", p.Status.String(), p.Severity(), p.ID, p.Name, p.Version, p.Type, p.Fixed, p.PURL, name(p.Item.Rule), name(string(p.Kind)),
+		rows = append(rows, []string{"result", p.Status.String(), p.Severity(), p.ID, p.Name, p.Version, p.Type, p.Fixed, p.PURL, name(p.Item.Rule), name(string(p.Kind)),
 			p.On(), path, p.Title, p.Note, p.URL(), "", "", "", "", "", ""})
 	}
 	for _, row := range rows {

@@ -19,8 +19,9 @@ const DefaultMarkdownBytes = 60000
 // markdownReserve is kept for the line that says how much is left out.
 const markdownReserve = 300
 
-// Markdown writes the verdict, what to do and the problems, what blocks first, for a job summary or a
-// comment on a pull request. It stops at the limit and says how many problems it leaves out. The
+// Markdown writes the verdict, what to do and the results, what blocks first, for a job summary or a
+// comment on a pull request. It stops at the limit and says how many results it leaves out. A result
+// has any status, and a problem is one that blocks, as in the sentence of the verdict. The
 // first line is the comment <!-- imagegate -->, so that a job can find its own earlier comment.
 //
 // All text from outside is in code spans. There it is neither markup nor a link nor a mention of a
@@ -41,11 +42,15 @@ func Markdown(w io.Writer, r report.Report, o Options) error {
 		listed += page.table(section.title, section.status, all, len(r.Input.Platforms))
 	}
 	if listed < len(all) {
-		fmt.Fprintf(&page.out, "\n%d of %d problems are not listed here: %s. The JSON report has all of them.\n", len(all)-listed, len(all), countsText(verdict.Counts))
+		fmt.Fprintf(&page.out, "\n%d of %d results are not listed here: %s. The JSON report has all of them.\n", len(all)-listed, len(all), countsText(verdict.Counts))
 	}
 	_, err := w.Write(page.out.Bytes())
 	return err
 }
+
+// maxCommand is the maximum length of an instruction, in characters. A command that is cut is of no
+// use, and one for twenty packages has several hundred.
+const maxCommand = 1000
 
 // page is Markdown up to a limit in bytes.
 type page struct {
@@ -80,7 +85,7 @@ func markdownHead(r report.Report, v report.Verdict) string {
 	if !v.Until.IsZero() {
 		fmt.Fprintf(&b, "| Valid until | %s |\n", v.Until.UTC().Format(time.RFC3339))
 	}
-	fmt.Fprintf(&b, "| Problems | %s |\n", countsText(v.Counts))
+	fmt.Fprintf(&b, "| Results | %s |\n", countsText(v.Counts))
 	for _, c := range cautions(r) {
 		fmt.Fprintf(&b, "| Caution | %s |\n", code(clip(c, maxName)))
 	}
@@ -99,13 +104,13 @@ func (p *page) remedies(r report.Report, v report.Verdict) {
 			text += fmt.Sprintf("- and %d more, in the JSON report\n", len(r.Remedies)-most)
 			break
 		}
-		text += "- " + code(clip(clean(remedy.Do), 400)) + "\n"
+		text += "- " + code(clip(clean(remedy.Do), maxCommand)) + "\n"
 	}
 	p.add(text)
 }
 
-// table lists the problems of one status, as many as fit, and returns their number. It names the
-// platforms of a problem that not all of the platforms have.
+// table lists the results of one status, as many as fit, and returns their number. It names the
+// platforms of a result that not all of the platforms have.
 func (p *page) table(title string, status report.Status, all []problem, platforms int) int {
 	total := 0
 	for i := range all {
@@ -114,7 +119,7 @@ func (p *page) table(title string, status report.Status, all []problem, platform
 		}
 	}
 	title = fmt.Sprintf("%s (%d)", title, total)
-	head := fmt.Sprintf("\n%s\n%s\n\n| severity | problem | package | fixed in | rule | note |\n|---|---|---|---|---|---|\n", title, strings.Repeat("-", len(title)))
+	head := fmt.Sprintf("\n%s\n%s\n\n| severity | result | package | fixed in | rule | note |\n|---|---|---|---|---|---|\n", title, strings.Repeat("-", len(title)))
 	listed := 0
 	for i := range all {
 		if all[i].Status != status {
@@ -125,7 +130,7 @@ func (p *page) table(title string, status report.Status, all []problem, platform
 			line = head + line
 		}
 		if !p.add(line) {
-			p.limit = 0 // a shorter line of a later problem must not take its place
+			p.limit = 0 // a shorter line of a later result must not take its place
 			break
 		}
 		listed++

@@ -24,7 +24,7 @@ func TestMarkdownKeepsItsBudget(t *testing.T) {
 			t.Errorf("%d bytes for a limit of %d", len(text), most)
 		}
 		if !strings.Contains(text, "imagegate: DENIED\n") || !strings.Contains(text, "10000 blocking, 10000 warnings, 10000 excepted") ||
-			!strings.Contains(text, "of 30000 problems are not listed here") || strings.Contains(text, "Warnings (") {
+			!strings.Contains(text, "of 30000 results are not listed here") || strings.Contains(text, "Warnings (") {
 			t.Errorf("limit %d: %.600s ... %s", limit, text, text[len(text)-300:])
 		}
 	}

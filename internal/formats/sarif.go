@@ -203,16 +203,16 @@ func ruleID(p *problem) string {
 	return "policy/" + p.ID
 }
 
+// newRule returns the rule of a problem. All its texts are true for every package of the vulnerability:
+// the message of a result has the version that fixes its package.
 func newRule(id string, p *problem) sarifRule {
 	short, full := "Rule "+p.ID+" of the policy", "The image does not satisfy the rule "+p.ID+" of the policy."
 	tags := []string{"policy", name(string(p.Kind))}
+	help := full
 	if p.Finding != nil {
-		short, full = p.ID+" in "+p.Name, cmp.Or(clean(p.Finding.Description), p.ID+" in "+p.Name)
+		short, full = p.ID+" in "+p.Name, cmp.Or(clean(p.Finding.Description), "The image has a package with the vulnerability "+p.ID+cve(p.Finding)+".")
 		tags = []string{"security", "vulnerability", p.Severity()}
-	}
-	help := cmp.Or(p.Do(), "No fixed version is known.")
-	if p.Finding == nil {
-		help = full
+		help = "Upgrade each affected package to the version that its result names. If a result names no fixed version, remove the package, or accept the risk with an exception in the policy."
 	}
 	return sarifRule{ID: id, ShortDescription: sarifText{clip(literal(short), maxDescription)}, FullDescription: sarifText{clip(literal(full), maxDescription)},
 		HelpURI: p.URL(), Help: sarifText{literal(help)}, Properties: map[string]any{"tags": tags}}

@@ -6,12 +6,14 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/policy/evidence"
 )
 
 // compileSchema compiles the JSON Schema in a file. It loads the schemas that it refers to from the
@@ -151,5 +153,62 @@ func TestSARIFAlertsStayOpen(t *testing.T) {
 	index := results(func(r *report.Report) { r.Input.Platforms = append(r.Input.Platforms, r.Input.Platforms[0]) })
 	if index.AutomationDetails == before.AutomationDetails {
 		t.Errorf("an index and a platform share the category %q", index.AutomationDetails.ID)
+	}
+}
+
+// TestSARIFRuleHoldsForEachPackage checks that the texts of a rule do not describe the first package
+// only, and that each result has the version of its own package.
+func TestSARIFRuleHoldsForEachPackage(t *testing.T) {
+	in := image("linux/amd64")
+	in.Platforms[0].Findings = []evidence.Finding{
+		finding("CVE-2024-0001", evidence.SeverityCritical, "openssl", "3.0.11", "3.0.15"),
+		finding("CVE-2024-0001", evidence.SeverityCritical, "libressl", "2.0.0", "2.9.1"),
+	}
+	for i := range in.Platforms[0].Findings {
+		in.Platforms[0].Findings[i].Description = ""
+	}
+	data, err := write(t, row(t, "sarif"), evaluated(t, "", in))
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := decode[sarifLog](t, data).Runs[0]
+	if len(run.Tool.Driver.Rules) != 1 || len(run.Results) != 2 {
+		t.Fatalf("%d rules, %d results", len(run.Tool.Driver.Rules), len(run.Results))
+	}
+	rule := run.Tool.Driver.Rules[0]
+	for _, text := range []string{rule.Help.Text, rule.FullDescription.Text, rule.ShortDescription.Text} {
+		if text == "" || regexp.MustCompile(`openssl|libressl|3\.0\.15|2\.9\.1`).MatchString(text) {
+			t.Errorf("the rule says %q", text)
+		}
+	}
+	all := run.Results[0].Message.Text + run.Results[1].Message.Text
+	for _, want := range []string{"Upgrade openssl to 3.0.15", "Upgrade libressl to 2.9.1"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("no %q in %q", want, all)
+		}
+	}
+}
+
+// TestCodeQualityOfAnOverride checks that a run that an override lets through has no issue that looks
+// as if it blocks, like the test cases in JUnit XML.
+func TestCodeQualityOfAnOverride(t *testing.T) {
+	for name, want := range map[string]string{"overridden": "info", "denied": "blocker"} {
+		data, err := write(t, row(t, "codequality"), outcomes(t)[name])
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocking := 0
+		for _, issue := range decode[[]codeIssue](t, data)[1:] {
+			if issue.Status != "blocking" {
+				continue
+			}
+			blocking++
+			if issue.Severity != want || strings.HasSuffix(issue.Description, " An override allows it.") != (name == "overridden") {
+				t.Errorf("%s: severity %s: %s", name, issue.Severity, issue.Description)
+			}
+		}
+		if blocking == 0 {
+			t.Errorf("%s: nothing blocks", name)
+		}
 	}
 }

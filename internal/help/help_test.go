@@ -2,6 +2,7 @@ package help
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -238,6 +239,30 @@ func TestCandidates(t *testing.T) {
 	}
 	if got, _ := c.Candidates(nil); len(got) != 3 {
 		t.Errorf("without words: %v", got)
+	}
+}
+
+// TestPowerShellQuotesCandidates checks that the script inserts no candidate as it is: a word such as
+// "@policy.yaml" would be splatting.
+func TestPowerShellQuotesCandidates(t *testing.T) {
+	script, err := Script("powershell")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`-notmatch '(.*)'\) \{`).FindSubmatch(script)
+	if m == nil {
+		t.Fatal("no pattern for words without quotes")
+	}
+	special := regexp.MustCompile(strings.ReplaceAll(string(m[1]), "''", "'"))
+	for word, want := range map[string]bool{"@a": true, "a b": true, "a'b": true, "$a": true, "{platform}": true, "a,b": true,
+		"--policy": false, "json=": false, "oci:": false, "a@b": false, "linux/amd64": false} {
+		if special.MatchString(word) != want {
+			t.Errorf("%q is quoted: %v", word, !want)
+		}
+	}
+	inserted := regexp.MustCompile(`CompletionResult\]::new\(([^,]*),`).FindAllSubmatch(script, -1)
+	if len(inserted) != 2 || string(inserted[0][1]) != "(& $quoted $word)" || !bytes.Contains(script, []byte(`$path.StartsWith('@')) { $path = & $quoted $path }`)) {
+		t.Errorf("%q is inserted", inserted)
 	}
 }
 

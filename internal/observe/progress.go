@@ -143,6 +143,45 @@ type tracker struct {
 	mu      sync.Mutex
 	steps   []*running
 	stopped bool
+	paused  int
+	held    []func() // what the display missed while it was paused
+}
+
+type contextKey struct{}
+
+// WithDisplay returns a context with a display that [New] returned. [Pause] pauses it.
+func WithDisplay(ctx context.Context, p gate.Progress) context.Context {
+	return context.WithValue(ctx, contextKey{}, p)
+}
+
+// Pause clears the display of ctx and keeps it away, so that a prompt or an address on the terminal
+// stays readable. The caller must call resume, which shows the display below that text. Steps that
+// end in between are shown then. Without a display, Pause does nothing.
+func Pause(ctx context.Context) (resume func()) {
+	t, ok := ctx.Value(contextKey{}).(*tracker)
+	if !ok {
+		return func() {}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.paused++; t.paused == 1 && !t.stopped {
+		t.to.close()
+	}
+	return sync.OnceFunc(func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.paused--; t.paused == 0 {
+			t.release()
+		}
+	})
+}
+
+// release shows what the display missed.
+func (t *tracker) release() {
+	for _, show := range t.held {
+		show()
+	}
+	t.held = nil
 }
 
 // run starts the regular updates of the display. Calling stop ends them.
@@ -155,9 +194,7 @@ func (t *tracker) run(every time.Duration) (stop func()) {
 			case <-quit:
 				return
 			case <-ticker.C:
-				t.mu.Lock()
-				t.to.tick(t.steps, t.now())
-				t.mu.Unlock()
+				t.tick()
 			}
 		}
 	})
@@ -167,9 +204,18 @@ func (t *tracker) run(every time.Duration) (stop func()) {
 		ended.Wait()
 		t.mu.Lock()
 		defer t.mu.Unlock()
+		t.release()
 		t.stopped = true
 		t.to.close()
 	})
+}
+
+func (t *tracker) tick() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.paused == 0 {
+		t.to.tick(t.steps, t.now())
+	}
 }
 
 // Start adds a step to the running steps. Calling done removes the step.
@@ -181,10 +227,16 @@ func (t *tracker) Start(ctx context.Context, step gate.Step) (context.Context, f
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.steps = slices.DeleteFunc(t.steps, func(o *running) bool { return o == s })
-		if !t.stopped {
-			now := t.now()
-			t.to.ended(s, now.Sub(s.began), err, t.steps, now)
+		if t.stopped {
+			return
 		}
+		took := t.now().Sub(s.began)
+		show := func() { t.to.ended(s, took, err, t.steps, t.now()) }
+		if t.paused > 0 {
+			t.held = append(t.held, show)
+			return
+		}
+		show()
 	}
 }
 

@@ -97,6 +97,43 @@ func TestTerminalShowsEachRunningStep(t *testing.T) {
 	one(nil)
 }
 
+// TestPausedDisplayErasesNothing checks that the address and the prompt of a login stay on the terminal
+// while steps run and end, and that the display goes on below them.
+func TestPausedDisplayErasesNothing(t *testing.T) {
+	c := &clock{t: time.Unix(1e9, 0)}
+	var out bytes.Buffer
+	p := &tracker{to: &board{w: &out}, now: c.now}
+	ctx := WithDisplay(t.Context(), p)
+	_, one := p.Start(ctx, amd64)
+	_, two := p.Start(ctx, arm64)
+	p.tick()
+	resume := Pause(ctx)
+	again := Pause(ctx)
+	before := out.Len()
+	out.WriteString("log in at https://login.example/device\n")
+	c.pass(time.Second)
+	p.tick()
+	one(nil)
+	again()
+	p.tick()
+	if got := out.String()[before:]; got != "log in at https://login.example/device\n" {
+		t.Errorf("the paused display writes %q", got)
+	}
+	if got := screen(t, out.String()); got != "log in at https://login.example/device" {
+		t.Errorf("during the pause the terminal shows %q", got)
+	}
+	c.pass(time.Second)
+	resume()
+	resume()
+	p.tick()
+	want := "log in at https://login.example/device\n✓ catalog linux/amd64  1.0s\n  catalog linux/arm64  2s"
+	if got := screen(t, out.String()); got != want {
+		t.Error(cmp.Diff(want, got))
+	}
+	two(nil)
+	Pause(t.Context())() // without a display
+}
+
 // TestLineNeverWraps checks that every line of the display fits the width of the terminal.
 func TestLineNeverWraps(t *testing.T) {
 	for _, width := range []int{0, 20, 40} {

@@ -68,6 +68,52 @@ func Tags(args []string) ([]name.Tag, error) {
 	return tags, nil
 }
 
+// Destinations parses destinations like [Tags], and refuses a destination that is the image itself or
+// that is given twice. It compares canonical names, so two spellings of one registry are equal.
+func Destinations(src gate.Source, args []string) ([]name.Tag, error) {
+	tags, err := Tags(args)
+	if err != nil {
+		return nil, err
+	}
+	seen := map[string]string{}
+	staging := canonicalSource(src)
+	for i, tag := range tags {
+		key := canonicalTag(tag)
+		first, isRepeated := seen[key]
+		switch {
+		case key == staging:
+			return nil, errorf("approved reference %q is the same as the staging reference: give another repository or tag", args[i])
+		case isRepeated && first == args[i]:
+			return nil, errorf("approved reference %q is given twice: give each reference once", args[i])
+		case isRepeated:
+			return nil, errorf("approved references %q and %q are the same: give each reference once", first, args[i])
+		}
+		seen[key] = args[i]
+	}
+	return tags, nil
+}
+
+func canonicalTag(t name.Tag) string {
+	return names.Canonical(string(gate.Registry)+"://"+t.Context().Name()) + ":" + t.TagStr()
+}
+
+// canonicalSource returns the canonical name of an image in a registry with its tag, even if a
+// digest follows the tag. It returns "" for any other image.
+func canonicalSource(src gate.Source) string {
+	if src.Transport != gate.Registry {
+		return ""
+	}
+	withTag, _, _ := strings.Cut(src.String(), "@")
+	tag, err := parse(withTag, name.NewTag)
+	if err != nil { // no tag, or only a digest
+		tag, _ = src.Ref.(name.Tag)
+	}
+	if tag.TagStr() == "" {
+		return ""
+	}
+	return canonicalTag(tag)
+}
+
 func parseTag(s string) (name.Tag, error) {
 	if err := checkScheme(s); err != nil {
 		return name.Tag{}, err

@@ -103,3 +103,33 @@ func TestApprovedNamesAreNormalized(t *testing.T) {
 		}
 	}
 }
+
+// TestDestinationIsGivenOnce checks that an image is not promoted onto itself, and that no
+// destination is given twice, in any spelling.
+func TestDestinationIsGivenOnce(t *testing.T) {
+	digest := "@sha256:" + strings.Repeat("a", 64)
+	for _, c := range []struct {
+		staging  string
+		approved []string
+		want     string // "" if the destinations are fine
+	}{
+		{"r.example/a:1", []string{"r.example/a:1"}, "is the same as the staging reference"},
+		{"r.example/a:1" + digest, []string{"r.example/a:1"}, "is the same as the staging reference"},
+		{"127.0.0.1:5000/a:1", []string{"x.example/a:1", "localhost:5000/a:1"}, `"localhost:5000/a:1" is the same as the staging reference`},
+		{"nginx", []string{"docker.io/library/nginx:latest"}, "is the same as the staging reference"},
+		{"r.example/a:1", []string{"x.example/a:1", "x.example/a:1"}, "is given twice"},
+		{"r.example/a:1", []string{"x.example/a:1", "x.example/a:2", "X.example:443/a:1"}, `"x.example/a:1" and "X.example:443/a:1" are the same`},
+		{"r.example/a:1", []string{"r.example/a:2", "x.example/a:1", "x.example/b:1"}, ""},
+		{"r.example/a" + digest, []string{"r.example/a:1"}, ""},
+		{"oci:layout", []string{"x.example/a:1"}, ""},
+	} {
+		src, err := Source(c.staging)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tags, err := Destinations(src, c.approved)
+		if c.want == "" && (err != nil || len(tags) != len(c.approved)) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s to %s: %v, %v", c.staging, c.approved, tags, err)
+		}
+	}
+}

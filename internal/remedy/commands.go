@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/imagegate/imagegate/internal/versions"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
@@ -75,12 +76,9 @@ func Command(typ string, all []Wanted) string {
 	case "go-module":
 		return goCommand(all)
 	case "rust-crate":
-		if len(names) == 1 && all[len(all)-1].To != "" {
-			return "cargo update " + names[0] + " --precise " + all[len(all)-1].To
-		}
-		return "cargo update " + strings.Join(names, " ")
+		return cargoCommand(all)
 	case "dotnet":
-		return eachVersion("dotnet add package %s --version %s", all)
+		return eachVersion("dotnet add package %s --version %s", highestOf("nuget", all))
 	}
 	return ""
 }
@@ -98,7 +96,61 @@ func npmCommand(all []Wanted) string {
 			install = append(install, w)
 		}
 	}
-	return withVersions("npm update", "npm install", append(update, install...), func(w Wanted) string { return w.Name + "@" + w.To })
+	return withVersions("npm update", "npm install", append(update, highestOf("npm", install)...), func(w Wanted) string { return w.Name + "@" + w.To })
+}
+
+// cargoCommand updates crates in Cargo.lock, each by its name and version: cargo refuses the name alone
+// if the lock file has the crate in two versions. It returns "" if a version is incompatible with the
+// installed one, because then Cargo.toml has to change first.
+func cargoCommand(all []Wanted) string {
+	crates := make([]string, len(all))
+	for i, w := range all {
+		if w.To != "" && compatible(w.From) != compatible(w.To) {
+			return ""
+		}
+		crates[i] = w.Name
+		if w.From != "" && IsShellWord(w.From) {
+			crates[i] += "@" + w.From
+		}
+	}
+	command := "cargo update " + strings.Join(unique(crates), " ")
+	if len(all) == 1 && all[0].To != "" {
+		command += " --precise " + all[0].To
+	}
+	return command
+}
+
+// compatible returns the part of a version that is equal in all versions that cargo takes for
+// compatible: "1" for 1.2.3, "0.2" for 0.2.3, "0.0.3" for 0.0.3.
+func compatible(version string) string {
+	version, _, _ = strings.Cut(version, "-")
+	version, _, _ = strings.Cut(version, "+")
+	numbers := strings.Split(version, ".")
+	for i, n := range numbers {
+		if n != "0" {
+			return strings.Join(numbers[:i+1], ".")
+		}
+	}
+	return version
+}
+
+// highestOf keeps the highest version of each package: a project file has one version, so a second
+// one would undo the first. Versions that cannot be compared are all kept.
+func highestOf(purlType string, all []Wanted) []Wanted {
+	var out []Wanted
+	for _, w := range all {
+		i := slices.IndexFunc(out, func(o Wanted) bool { return o.Name == w.Name && o.To != "" && w.To != "" })
+		if i < 0 {
+			out = append(out, w)
+			continue
+		}
+		if highest, err := versions.Highest(purlType, []string{out[i].To, w.To}); err != nil {
+			out = append(out, w)
+		} else if highest == w.To {
+			out[i] = w
+		}
+	}
+	return out
 }
 
 // withVersions joins the command for packages without a version to the command for the others.

@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/imagegate/imagegate/internal/names"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
@@ -195,7 +196,7 @@ func (a *Advisor) image(check string) Instruction {
 }
 
 func (a *Advisor) provenance(check string) Instruction {
-	image := a.Input.Image.Repository + "@" + a.Input.Image.Digest
+	image := Pinned(a.Input.Image)
 	switch {
 	case !IsShellWord(image):
 		return say("sign the image in the staging registry when it is built")
@@ -206,6 +207,20 @@ func (a *Advisor) provenance(check string) Instruction {
 }
 
 // where names a place in a policy.
+// Pinned returns the reference of an image by its digest. It names the registry as the user wrote it:
+// the canonical name "localhost:5000" can lead to another address than "127.0.0.1:5000".
+func Pinned(image evidence.Image) string {
+	repository := image.Repository
+	written := strings.TrimPrefix(image.Reference, "docker://")
+	if written != "" && !names.IsLocal(written) {
+		repository, _, _ = strings.Cut(written, "@")
+		if i := strings.LastIndexByte(repository, ':'); i > strings.LastIndexByte(repository, '/') {
+			repository = repository[:i]
+		}
+	}
+	return repository + "@" + image.Digest
+}
+
 func where(p policy.Position) string {
 	if p.Line == 0 {
 		return cmp.Or(p.File, "built in")

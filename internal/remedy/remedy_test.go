@@ -43,7 +43,8 @@ func TestUpgradeCommands(t *testing.T) {
 		{"gem", "rack", "2.2.19", "bundle update rack"},
 		{"go-module", "github.com/tidwall/gjson", "1.9.3", "go get github.com/tidwall/gjson@v1.9.3 && go mod tidy"},
 		{"go-module", "stdlib", "1.25.13 or 1.26.6", "build with Go 1.25.13 or 1.26.6"},
-		{"rust-crate", "smallvec", "1.6.1", "cargo update smallvec --precise 1.6.1"},
+		{"rust-crate", "smallvec", "", "cargo update smallvec"},
+		{"rust-crate", "smallvec", "1.6.1", "upgrade smallvec to 1.6.1"},
 		{"dotnet", "Newtonsoft.Json", "13.0.1", "dotnet add package Newtonsoft.Json --version 13.0.1"},
 		{"java-archive", "h2", "2.1.210", "upgrade h2 to 2.1.210"},
 		{"java-archive", "h2", "", "upgrade h2 to a version with all fixes"},
@@ -136,14 +137,39 @@ func TestCommandsAreJoined(t *testing.T) {
 		{"python", []Wanted{{"a", "1", "2.0"}, {"b", "1", ""}}, "pip install --upgrade b && pip install 'a>=2.0'"},
 		{"go-module", []Wanted{{"a.example/a", "v1.0.0", "1.1.0"}, {"b.example/b", "v1.0.0", "v1.2.0"}}, "go get a.example/a@v1.1.0 b.example/b@v1.2.0 && go mod tidy"},
 		{"go-module", []Wanted{{"a.example/a", "v1.0.0", "1.1.0"}, {"b.example/b", "v1.0.0", ""}}, ""},
-		{"rust-crate", []Wanted{{"a", "1", "2"}, {"b", "1", "2"}}, "cargo update a b"},
+		{"rust-crate", []Wanted{{"a", "1.0.0", "1.2.0"}, {"b", "0.2.1", "0.2.5"}}, "cargo update a@1.0.0 b@0.2.1"},
+		{"rust-crate", []Wanted{{"a", "0.6.1", "0.6.14"}, {"a", "1.0.0", "1.6.1"}}, "cargo update a@0.6.1 a@1.0.0"},
+		{"rust-crate", []Wanted{{"a", "1.0.0", "1.2.0"}, {"b", "0.2.1", "0.3.0"}}, ""},
+		{"rust-crate", []Wanted{{"a", "1.0.0", "1.2.0"}}, "cargo update a@1.0.0 --precise 1.2.0"},
+		{"rust-crate", []Wanted{{"a", "1.0.0", "2.0.0"}}, ""},
+		{"rust-crate", []Wanted{{"a", "0.0.1", "0.0.2"}}, ""},
+		{"rust-crate", []Wanted{{"a", "$(id)", ""}}, "cargo update a"},
 		{"dotnet", []Wanted{{"A", "1", "2"}, {"B", "1", "3"}}, "dotnet add package A --version 2 && dotnet add package B --version 3"},
+		{"dotnet", []Wanted{{"A", "1", "2"}, {"A", "9", "10"}}, "dotnet add package A --version 10"},
+		{"npm", []Wanted{{"a", "2.0.0", "10.0.1"}, {"a", "1.0.0", "9.0.0"}, {"a", "3.0.0", "3.1.0"}}, "npm update a && npm install a@10.0.1"},
 		{"gem", []Wanted{{"a", "1", "2"}, {"b", "1", "2"}}, "bundle update a b"},
 		{"java-archive", []Wanted{{"a", "1", "2"}}, ""},
 		{"deb", nil, ""},
 	} {
 		if got := Command(tt.typ, tt.all); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.typ, got, tt.want)
+		}
+	}
+}
+
+func TestPinnedImageHasTheRegistryOfTheUser(t *testing.T) {
+	const digest = "sha256:1"
+	for written, want := range map[string]string{
+		"127.0.0.1:5000/team/app:1":            "127.0.0.1:5000/team/app@sha256:1",
+		"127.0.0.1:5000/team/app":              "127.0.0.1:5000/team/app@sha256:1",
+		"docker://127.0.0.1:5000/team/app:1":   "127.0.0.1:5000/team/app@sha256:1",
+		"127.0.0.1:5000/team/app:1@sha256:123": "127.0.0.1:5000/team/app@sha256:1",
+		"nginx:1":                              "nginx@sha256:1",
+		"oci:builds:1":                         "localhost:5000/team/app@sha256:1",
+		"":                                     "localhost:5000/team/app@sha256:1",
+	} {
+		if got := Pinned(evidence.Image{Reference: written, Repository: "localhost:5000/team/app", Digest: digest}); got != want {
+			t.Errorf("%q: %s, want %s", written, got, want)
 		}
 	}
 }

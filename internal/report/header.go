@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/imagegate/imagegate/internal/layout"
+	"github.com/imagegate/imagegate/internal/remedy"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
@@ -144,6 +145,10 @@ func (t text) providers(all []evidence.Provider) {
 		t.label("", "data without a date: "+strings.Join(undated, ", "))
 	}
 }
+
+// Pinned returns the reference of the image by its digest, as the commands in every format name it:
+// with the registry as the user wrote it.
+func (r Report) Pinned() string { return remedy.Pinned(r.Input.Image) }
 
 // shortDigest returns the first digits of a digest, which are enough to recognize it.
 func shortDigest(digest string) string {

@@ -2,6 +2,8 @@ package report
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/imagegate/imagegate/internal/layout"
 	"github.com/imagegate/imagegate/policy"
@@ -21,15 +23,45 @@ func (t text) override() {
 	if t.Decision != nil {
 		return // the report lists its violations in full
 	}
+	all := Covered(o)
 	var rows []layout.Row
-	for _, v := range o.Violations[:min(len(o.Violations), maxOverridden)] {
-		rows = append(rows, layout.Row{Cells: []layout.Cell{{Text: overriddenName(v)}, {Text: short(v.Platform)}, {Text: "rule " + short(v.Rule)}}})
+	for _, c := range all[:min(len(all), maxOverridden)] {
+		rows = append(rows, layout.Row{Cells: []layout.Cell{{Text: overriddenName(c.Overridden)}, {Text: short(strings.Join(c.Platforms, ", "))}, {Text: "rule " + short(c.Rule)}}})
 	}
-	t.Item(2, "covers "+count(len(o.Violations), "violation"))
+	t.Item(2, "covers "+count(len(all), "violation"))
 	t.Table(4, rows)
-	if more := len(o.Violations) - maxOverridden; more > 0 {
+	if more := len(all) - maxOverridden; more > 0 {
 		t.Item(4, fmt.Sprintf("and %d more: see the JSON report", more))
 	}
+}
+
+// CoveredViolation is a violation that an override covers, on one or more platforms.
+type CoveredViolation struct {
+	// Overridden is the violation on the first of Platforms.
+	policy.Overridden
+	Platforms []string // empty for the whole image
+}
+
+// Covered returns the violations that an override covers. It joins those that differ only in the
+// platform, as [Report.Items] does with the violations of a decision.
+func Covered(o *policy.GrantedOverride) []CoveredViolation {
+	var out []CoveredViolation
+	index := map[policy.Overridden]int{}
+	for _, v := range o.Violations {
+		key := v
+		key.Platform = ""
+		key.Package, _, _ = strings.Cut(v.Package, "?") // the qualifiers name the architecture
+		at, ok := index[key]
+		if !ok {
+			at = len(out)
+			index[key] = at
+			out = append(out, CoveredViolation{Overridden: v})
+		}
+		if v.Platform != "" && !slices.Contains(out[at].Platforms, v.Platform) {
+			out[at].Platforms = append(out[at].Platforms, v.Platform)
+		}
+	}
+	return out
 }
 
 func overriddenName(v policy.Overridden) string {

@@ -82,3 +82,28 @@ func TestOverriddenPassIsRefused(t *testing.T) {
 		t.Errorf("%v, %q", err, out.String())
 	}
 }
+
+// TestOverrideIsCountedOnce checks that a violation on two platforms counts once, with a decision in
+// this run and without one.
+func TestOverrideIsCountedOnce(t *testing.T) {
+	r := overridden()
+	violation := func(platform string) policy.Violation {
+		_, arch, _ := strings.Cut(platform, "/")
+		return policy.Violation{Kind: policy.KindVulnerability, Rule: "r", Platform: platform, Finding: &evidence.Finding{ID: "CVE-1",
+			Package: evidence.Package{Name: "openssl", Version: "1", Type: "deb", PURL: "pkg:deb/debian/openssl@1?arch=" + arch}}}
+	}
+	r.Decision.Violations = []policy.Violation{violation("linux/amd64"), violation("linux/arm64")}
+	granted := r.Decision.Grant(r.Override.Override, r.Override.Granted)
+	r.Override = &granted
+	if got := Summary(r); !strings.Contains(got, "2026-11-23 12:00 UTC: 1 problem") {
+		t.Errorf("with a decision: %s", got)
+	}
+	r.Decision, r.Destinations[0].State = nil, Verified
+	if got := Summary(r); !strings.Contains(got, "2026-11-23 12:00 UTC: 1 violation") {
+		t.Errorf("without a decision: %s", got)
+	}
+	text := render(t, Text, r)
+	if strings.Count(text, "CVE-1 in ") != 1 || !strings.Contains(text, "linux/amd64, linux/arm64") || !strings.Contains(text, "covers 1 violation\n") {
+		t.Error(text)
+	}
+}

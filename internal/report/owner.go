@@ -22,6 +22,9 @@ const (
 	ownerUnknown
 )
 
+// owners are all owners, in the order of the report.
+var owners = []owner{ownerBase, ownerImage, ownerUnknown}
+
 // layers knows which layers of an image come from its base image.
 type layers struct {
 	fromBase map[string]bool // by diffID
@@ -64,6 +67,16 @@ func (l *layers) owner(i *Item) owner {
 		}
 	}
 	return found
+}
+
+// byOwner groups items by whose job it is to fix their packages.
+func (l *layers) byOwner(items []Item) map[owner][]Item {
+	out := map[owner][]Item{}
+	for i := range items {
+		o := l.owner(&items[i])
+		out[o] = append(out[o], items[i])
+	}
+	return out
 }
 
 // ownPlaces returns the places of the package itself. A database that lists all packages only counts

@@ -25,12 +25,8 @@ func (t text) problems() {
 		}
 	}
 	t.others("FIX FIRST", ": the other results depend on it", first)
-	byOwner := map[owner][]Item{}
-	for i := range fixable {
-		o := t.layers.owner(&fixable[i])
-		byOwner[o] = append(byOwner[o], fixable[i])
-	}
-	for _, o := range []owner{ownerBase, ownerImage, ownerUnknown} {
+	byOwner := t.layers.byOwner(fixable)
+	for _, o := range owners {
 		t.fixable(o, byOwner[o])
 	}
 	t.unfixable(unfixable)

@@ -66,14 +66,38 @@ func byRank(violations []policy.Violation) []int {
 // newAdvisor returns the remedies for the violations of a report. blocking are the violations as
 // items.
 func newAdvisor(r Report, blocking []Item) *remedy.Advisor {
-	upgrade := map[string]remedy.Instruction{}
-	fixable, _, _ := splitByFix(blocking)
-	for _, g := range byPackage(fixable) {
-		upgrade[packageKey(g.pkg)] = remedy.Upgrade(g.pkg, g.upgradeTo())
-	}
+	upgrade := upgrades(newLayers(r.Input.Platforms), blocking)
 	return &remedy.Advisor{
 		At: cmp.Or(r.EvaluatedAt, r.referenceTime()), MaxLifetime: r.Policy.ExceptionsMaxLifetime,
 		PolicyFile: r.Policy.File, Input: &r.Input,
 		Upgrade: func(f *evidence.Finding) remedy.Instruction { return upgrade[packageKey(f.Package)] },
+	}
+}
+
+// upgrades returns how to upgrade each package that blocks and has a fix, by packageKey. Packages that
+// the text lists with one command get this command, so that all formats have the same commands.
+func upgrades(l layers, blocking []Item) map[string]remedy.Instruction {
+	out := map[string]remedy.Instruction{}
+	fixable, _, _ := splitByFix(blocking)
+	for _, g := range byPackage(fixable) {
+		out[packageKey(g.pkg)] = remedy.Upgrade(g.pkg, g.upgradeTo())
+	}
+	byOwner := l.byOwner(fixable)
+	for _, o := range owners {
+		for _, b := range batches(byOwner[o]) {
+			b.addCommand(out)
+		}
+	}
+	return out
+}
+
+// addCommand sets the command of the batch for the packages that it upgrades.
+func (b *batch) addCommand(upgrade map[string]remedy.Instruction) {
+	for _, do := range b.upgradeAll() {
+		for _, i := range b.issues() {
+			if pkg := i.Finding.Package; do.Paste && !remedy.IsStdlib(pkg) && remedy.IsPackageName(pkg.Type, pkg.Name) {
+				upgrade[packageKey(pkg)] = do
+			}
+		}
 	}
 }

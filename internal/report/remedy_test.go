@@ -432,3 +432,32 @@ func TestExceptionCoversNothingElse(t *testing.T) {
 		}
 	}
 }
+
+// TestFormatsHaveTheCommandsOfTheText checks that the remedies have each upgrade command of the text
+// report, once. They must not have another command that upgrades.
+func TestFormatsHaveTheCommandsOfTheText(t *testing.T) {
+	for _, name := range []string{"denied", "layered"} {
+		r := load(t, name+".json")
+		got := map[string]int{}
+		for _, remedy := range Remedies(r) {
+			got[remedy.Do]++
+		}
+		text := render(t, TextOptions{Details: true}.Text, r)
+		commands := 0
+		for _, m := range regexp.MustCompile(`(?m)^ *do: ((?:apt|apk|dnf|npm|go get|pip|bundle|cargo).*)$`).FindAllStringSubmatch(text, -1) {
+			commands++
+			if got[m[1]] != 1 {
+				t.Errorf("%s: the command %q is in %d remedies", name, m[1], got[m[1]])
+			}
+			delete(got, m[1])
+		}
+		if commands == 0 {
+			t.Errorf("%s: no command in\n%s", name, text)
+		}
+		for do := range got {
+			if regexp.MustCompile(`^(apt|apk|dnf|npm|go get|pip|bundle|cargo)`).MatchString(do) {
+				t.Errorf("%s: %q is not in the text", name, do)
+			}
+		}
+	}
+}

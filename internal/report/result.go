@@ -105,11 +105,11 @@ func (r Report) problems(c Counts) string {
 	return why + separator + strings.Join(fixes, ", ")
 }
 
-// overridden describes what an override lets through. Without a decision in this run, the override
-// lists it for each platform.
+// overridden counts what an override lets through. Without a decision in this run, the override itself
+// lists it.
 func (r Report) overridden(c Counts) string {
 	if r.Decision == nil {
-		return count(len(r.Override.Violations), "violation")
+		return count(len(Covered(r.Override)), "violation")
 	}
 	return count(c.Blocking, "problem")
 }

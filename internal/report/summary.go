@@ -22,7 +22,7 @@ func Summary(r Report) string {
 		line = fmt.Sprintf("denied %s: %s", image, r.problems(counts))
 	case Overridden:
 		line = fmt.Sprintf("denied %s, but promoted by an override until %s: %s", image,
-			instant(r.Override.Expires), count(len(r.Override.Violations), "violation"))
+			instant(r.Override.Expires), r.overridden(counts))
 	case Unfinished:
 		line = "passed but did not finish " + image
 		if r.Denies() {

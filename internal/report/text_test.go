@@ -463,7 +463,15 @@ func TestAgesAreCountedFromTheEndOfTheRun(t *testing.T) {
 		{end.Add(-time.Hour), " (1 hour ago)", ", 1 hour ago"},
 		{end.Add(-24 * time.Hour), " (1 day ago)", ", 1 day ago"},
 		{end.Add(24*time.Hour - 1), " (23 hours in the future)", ", in 23 hours"},
-		{end.Add(48*time.Hour - 1), " (1 day in the future)", ", in 1 day"},
+		{end, " (just now)", ", just now"},
+		{end.Add(-59 * time.Second), " (just now)", ", just now"},
+		{end.Add(-time.Minute), " (1 minute ago)", ", 1 minute ago"},
+		{end.Add(59 * time.Second), " (just now)", ", in less than a minute"},
+		{time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC), " (2 days in the future)", ", in 2 days"},
+		{time.Date(2026, 11, 24, 23, 59, 0, 0, time.UTC), " (1 day in the future)", ", in 1 day"},
+		{time.Date(2026, 11, 21, 23, 59, 0, 0, time.UTC), " (2 days ago)", ", 2 days ago"},
+		{time.Date(2026, 11, 22, 4, 0, 1, 0, time.UTC), " (23 hours ago)", ", 23 hours ago"},
+		{time.Date(2026, 12, 31, 0, 0, 0, 0, time.FixedZone("", 3600)), " (37 days in the future)", ", in 37 days"},
 		{end.Add(38 * 24 * time.Hour), " (38 days in the future)", ", in 38 days"},
 	} {
 		r := text{Report: Report{Started: end.Add(-time.Hour), Finished: end}}

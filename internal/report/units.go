@@ -8,37 +8,60 @@ import (
 	"github.com/imagegate/imagegate/internal/layout"
 )
 
-// age and left return the time since, and until, an instant, counted from the end of the run. They
-// return "" if the run has no time.
+// age and timeLeft return the time since, and until, an instant, counted from the end of the run.
+// They return "" if the run has no time.
 func (t text) age(then time.Time) string {
 	now := t.referenceTime()
 	switch {
 	case now.IsZero():
 		return ""
+	case then.Sub(now) >= time.Minute:
+		return " (" + between(now, then) + " in the future)"
 	case then.After(now):
-		return " (" + span(then.Sub(now)) + " in the future)"
+		return " (just now)"
 	}
-	return " (" + span(now.Sub(then)) + " ago)"
+	return " (" + Distance(now, then) + ")"
 }
 
 func (t text) timeLeft(then time.Time) string {
-	now := t.referenceTime()
-	switch {
-	case now.IsZero():
-		return ""
-	case then.After(now):
-		return ", in " + span(then.Sub(now))
+	if now := t.referenceTime(); !now.IsZero() {
+		return ", " + Distance(now, then)
 	}
-	return ", " + span(now.Sub(then)) + " ago"
+	return ""
+}
+
+// Distance says how far an instant is from now: "in 9 days", "2 hours ago", "just now". From 24 hours
+// on it counts calendar days in UTC, so that it agrees with the dates next to it: from any time on
+// November 30, December 9 is "in 9 days". Hours and minutes are rounded down.
+func Distance(now, then time.Time) string {
+	left := then.Sub(now)
+	switch {
+	case left >= time.Minute:
+		return "in " + between(now, then)
+	case left > 0:
+		return "in less than a minute"
+	case left > -time.Minute:
+		return "just now"
+	}
+	return between(then, now) + " ago"
 }
 
 const day = 24 * time.Hour
 
+// between returns the time from one instant to a later one, in calendar days if it is a day or more.
+func between(from, to time.Time) string {
+	d := to.Sub(from)
+	if d >= day {
+		d = to.UTC().Truncate(day).Sub(from.UTC().Truncate(day))
+	}
+	return span(d)
+}
+
 // span rounds down: 47 hours are one day.
 func span(d time.Duration) string {
 	switch {
-	case d >= 24*time.Hour:
-		return count(int(d/(24*time.Hour)), "day")
+	case d >= day:
+		return count(int(d/day), "day")
 	case d >= time.Hour:
 		return count(int(d/time.Hour), "hour")
 	}

@@ -39,6 +39,7 @@ type Baseline struct {
 // that a decision could not be made.
 func (j *Check) Run(ctx context.Context, src gate.Source, r *report.Report) (passed bool, err error) {
 	r.At = j.At
+	assumed(r, src)
 	if j.Policies.UsesSigned(src.Repository()) {
 		if src, _, err = j.Gate.Pin(ctx, src); err != nil {
 			return false, err

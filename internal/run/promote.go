@@ -44,6 +44,7 @@ type Promote struct {
 // promoted; after a denial, it is not. After an error, the report lists the destinations that were
 // written before.
 func (j *Promote) Run(ctx context.Context, src gate.Source, tags []name.Tag, r *report.Report) (promoted bool, err error) {
+	assumed(r, src)
 	src, digest, err := j.Gate.Pin(ctx, src)
 	if err != nil {
 		return false, err

@@ -145,3 +145,10 @@ func cataloged(call func(*gate.Result) error, result *gate.Result) error {
 func caution(r *report.Report, format string, args ...any) {
 	r.Cautions = append(r.Cautions, fmt.Sprintf(format, args...))
 }
+
+// assumed adds a warning if the reference of an image has neither tag nor digest.
+func assumed(r *report.Report, src gate.Source) {
+	if src.AssumesTag() {
+		caution(r, "%s has neither a tag nor a digest, so the tag latest is used: name the tag or the digest", src)
+	}
+}

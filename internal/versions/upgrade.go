@@ -32,11 +32,12 @@ func Upgrade(purlType, installed string, fixes [][]string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	numbers := lineNumbers(lists)
 	// A higher version can belong to a newer release line, where another vulnerability was fixed
 	// later. Each step picks a higher version, so a list is left behind at most once for each of its
 	// versions.
 	for unchanged, i := 0, 0; unchanged < len(lists); i = (i + 1) % len(lists) {
-		next, err := lists[i].fixed(purlType, best)
+		next, err := lists[i].fixed(purlType, best, numbers)
 		if err != nil {
 			return "", err
 		}
@@ -109,10 +110,23 @@ func start(purlType, installed string, lists []line) (string, error) {
 	return best, nil
 }
 
-// fixed returns the lowest version that has the fix and is not below the version at. A version
-// between two fixed versions has the fix of the lower one if it is clearly of the same release
-// line. Otherwise it counts as affected.
-func (l line) fixed(purlType, at string) (string, error) {
+// lineNumbers returns how many leading numbers of a version identify its release line: one more than
+// two fixes of the same vulnerability have in common. With 1.25.13 and 1.26.6 it is two, because these
+// fixes show that 1.25 and 1.26 are maintained apart.
+func lineNumbers(lists []line) int {
+	n := 0
+	for _, l := range lists {
+		for i := 1; i < len(l); i++ {
+			n = max(n, shared(l[i-1], l[i])+1)
+		}
+	}
+	return n
+}
+
+// fixed returns the lowest version from at on that has the fix. A version between two fixes has the
+// lower one only if both are of the same release line: numbers leading numbers are equal. Any other
+// version counts as affected, because its line may have got the fix later or never.
+func (l line) fixed(purlType, at string, numbers int) (string, error) {
 	lower := ""
 	for _, v := range l {
 		switch c, err := order(purlType, at, v); {
@@ -122,7 +136,7 @@ func (l line) fixed(purlType, at string) (string, error) {
 			return at, nil
 		case c > 0:
 			lower = v
-		case lower != "" && shared(at, lower) > shared(at, v):
+		case lower != "" && shared(at, lower) >= numbers:
 			return at, nil
 		default:
 			return v, nil

@@ -53,6 +53,7 @@ func Classify(ctx context.Context, err error) Verdict {
 		trusted    trustError
 		parse      *policy.ParseError
 		input      *gate.InputError
+		records    *vulndb.RecordsError
 		unusable   *vulndb.UnusableError
 		failure    *registry.Error
 		sealing    *promote.SigningError
@@ -76,7 +77,7 @@ func Classify(ctx context.Context, err error) Verdict {
 		return Verdict{Code: Failure}
 	case errors.As(err, &unwritten), errors.As(err, &unaudited):
 		return Verdict{Failure, true}
-	case errors.As(err, &usage), errors.As(err, &parse), errors.As(err, &input), errors.As(err, &untrusted), isConfiguration(err):
+	case errors.As(err, &usage), errors.As(err, &parse), errors.As(err, &input), errors.As(err, &records), errors.As(err, &untrusted), isConfiguration(err):
 		return Verdict{Code: UsageCode}
 	case errors.As(err, &update):
 		return Verdict{DatabaseCode, registry.IsTransient(err)}

@@ -125,6 +125,7 @@ func TestOnlyWhatMayPassIsRetryable(t *testing.T) {
 		"unproven":              {&promote.VerifyError{}, 6, false},
 		"usage":                 {Usagef("x"), 3, false},
 		"policy":                {&policy.ParseError{}, 3, false},
+		"bad records":           {fmt.Errorf("x: %w", &vulndb.RecordsError{Err: io.EOF}), 3, false},
 		"named nothing":         {fmt.Errorf("x: %w", &gate.InputError{Err: fs.ErrNotExist}), 3, false},
 		"file missing":          {Usage(&fs.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}), 3, false},
 		"local file cut off":    {fmt.Errorf("reading x: %w", io.ErrUnexpectedEOF), 1, false},

@@ -89,6 +89,8 @@ func hint(err error) string {
 		return "check the repository and the tag. Some registries send the same response if the login is missing"
 	case errors.As(err, &verified) && verified.OtherRepository:
 		return "if the image is in a mirror or a pull-through cache, use --repository with the original repository"
+	case errors.As(err, &verified) && verified.OtherPolicy:
+		return "promote the image again with this version of the policy, or use --policy-name to accept any version"
 	case errors.As(err, &verified) && verified.Overridden:
 		return "--allow-override accepts the image, and shows the approver and the reason"
 	case errors.As(err, &update) && errors.As(err, &network):

@@ -49,12 +49,15 @@ func (o *Writer) Cataloged(result *gate.Result) error {
 
 // writeDocuments writes the SBOM of each platform. A file has the bytes that promote signs; on
 // standard output, characters that could control a terminal are escaped. If the image was not
-// Cataloged, an earlier file is removed, unless the name of the file depends on the platform.
+// cataloged, an earlier file is removed, unless the name of the file depends on the platform. A usage
+// error needs no warning about the SBOM: it can come before or after the catalog.
 func (o *Writer) writeDocuments(t Target, format formats.Format) error {
 	switch {
 	case len(o.sboms) > 0:
 	case o.Report.Decision != nil:
 		return fmt.Errorf("writing the %s document: the run has a decision and no SBOM", t.Format)
+	case o.Report.Error != nil && o.Report.Error.Class == report.ClassUsage:
+		return t.Remove()
 	default:
 		fmt.Fprintf(o.Streams.Err, "imagegate: warning: the %s document is not written: the run did not catalog the image\n", t.Format)
 		return t.Remove()

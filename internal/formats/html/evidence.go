@@ -68,7 +68,7 @@ func digests(r report.Report) []digestRow {
 	add("Image", r.Input.Image.Reference, r.Input.Image.Digest, name(r.Input.Image.MediaType))
 	for _, p := range r.Input.Platforms {
 		note := cmp.Or(name(p.Distribution.Name), name(strings.TrimSpace(p.Distribution.ID+" "+p.Distribution.Version)))
-		if len(p.Packages) > 0 {
+		if r.Decision != nil { // else the image was not cataloged
 			note = join(note, plural(len(p.Packages), "package"))
 		}
 		if p.Size > 0 {
@@ -181,9 +181,8 @@ func checks(r report.Report) []command {
 	for i := range r.Destinations[:min(len(r.Destinations), maxCommands)] {
 		all = append(all, destinationChecks(&r.Destinations[i], r.Override != nil)...)
 	}
-	img := r.Input.Image
-	pinned := img.Repository + "@" + img.Digest
-	if len(all) == 0 && img.Digest != "" && isWord(pinned) && isWord(r.Policy.File) && !strings.Contains(r.Policy.File, "+") {
+	pinned := r.Pinned()
+	if len(all) == 0 && r.Input.Image.Digest != "" && isWord(pinned) && isWord(r.Policy.File) && !strings.Contains(r.Policy.File, "+") {
 		all = append(all, command{"Evaluate the same image again", "imagegate check " + pinned + " --policy " + r.Policy.File})
 	}
 	if r.Policy.Digest != "" && len(r.Policy.Files) == 0 && isWord(r.Policy.File) {

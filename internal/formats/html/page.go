@@ -255,20 +255,17 @@ func facts(r report.Report) []fact {
 	if r.Policy.Digest != "" {
 		add("Policy", name(r.Policy.File), digest(r.Policy.Digest))
 	}
-	packages, platforms := 0, []string{}
+	var platforms, packages []string
 	for _, p := range r.Input.Platforms {
-		packages += len(p.Packages)
 		platforms = append(platforms, name(p.Platform))
+		packages = append(packages, plural(len(p.Packages), "package"))
 	}
 	if len(platforms) > maxNames {
-		platforms = append(platforms[:maxNames], "…")
+		platforms, packages = append(platforms[:maxNames], "…"), packages[:maxNames]
 	}
 	note := ""
-	if r.Decision != nil {
-		note = plural(packages, "package")
-		if len(platforms) > 1 {
-			note += " in total"
-		}
+	if r.Decision != nil { // in the order of the platforms, because the text has one count for each
+		note = strings.Join(packages, ", ")
 	}
 	add(strings.TrimPrefix(plural(len(platforms), "Platform"), thousands(len(platforms))+" "), strings.Join(platforms, ", "), note)
 	add("Made by", strings.TrimSpace(name(r.Tool.Name)+" "+name(r.Tool.Version)), name(r.Command))
@@ -329,7 +326,7 @@ func newOverride(r report.Report) *override {
 	}
 	out := &override{Reason: prose(o.Reason), Approver: name(o.Approver), Granted: o.Granted, Expires: o.Expires, Left: distance(runTime(r), o.Expires)}
 	if r.Decision == nil {
-		out.Covers = len(o.Violations)
+		out.Covers = len(report.Covered(o))
 	}
 	return out
 }

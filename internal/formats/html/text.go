@@ -10,6 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -102,26 +103,13 @@ func place(p policy.Position) string {
 	return name(p.File) + ":" + strconv.Itoa(p.Line)
 }
 
-// distance says how far an instant is from now, rounded down: "in 9 days", "2 hours ago". It is
-// empty if either time is unknown.
+// distance says how far an instant is from now, as [report.Distance]. It is empty if either time is
+// unknown.
 func distance(now, then time.Time) string {
-	switch {
-	case now.IsZero() || then.IsZero():
+	if now.IsZero() || then.IsZero() {
 		return ""
-	case then.After(now):
-		return "in " + span(then.Sub(now))
 	}
-	return span(now.Sub(then)) + " ago"
-}
-
-func span(d time.Duration) string {
-	switch {
-	case d >= 48*time.Hour:
-		return plural(int(d/(24*time.Hour)), "day")
-	case d >= time.Hour:
-		return plural(int(d/time.Hour), "hour")
-	}
-	return plural(int(d/time.Minute), "minute")
+	return report.Distance(now, then)
 }
 
 // plural returns a number with a noun: "1 finding", "20,000 findings", "2 matches".
