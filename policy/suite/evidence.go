@@ -9,8 +9,8 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/imagegate/imagegate/internal/strict"
 	"github.com/imagegate/imagegate/policy/evidence"
-	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 // standInDigest replaces a digest that a case does not set.
