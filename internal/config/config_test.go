@@ -14,6 +14,7 @@ import (
 var keys = []Key{
 	{Name: "policy", Variable: "IMAGEGATE_POLICY", Repeatable: true, Form: Path},
 	{Name: "key", Variable: "IMAGEGATE_KEY", Form: PathOrURI},
+	{Name: "audit-log", Variable: "IMAGEGATE_AUDIT_LOG", Form: PathOrURI, Words: []string{"-", "syslog"}},
 	{Name: "cache-dir", Variable: "IMAGEGATE_CACHE_DIR", Form: Path},
 	{Name: "temp-dir", Variable: "IMAGEGATE_TEMP_DIR", Form: Path},
 	{Name: "keyless", Variable: "IMAGEGATE_KEYLESS", Bool: true},
@@ -117,6 +118,19 @@ cache-max: 0
 	}
 }
 
+// TestLogIsAPathOrAWord checks the values of a flag that takes a path, a URI or a word.
+func TestLogIsAPathOrAWord(t *testing.T) {
+	dir := t.TempDir()
+	for value, want := range map[string]string{
+		"syslog": "syslog", "'-'": "-", "syslog+tls://logs.example:6514": "syslog+tls://logs.example:6514", "audit.log": dir + "/audit.log", "./syslog": dir + "/./syslog",
+	} {
+		got, err := load(t, Options{Named: write(t, dir, "gate.yaml", "audit-log: "+value+"\n")})
+		if err != nil || got.Values[0].Texts[0] != want {
+			t.Errorf("%s: %+v, %v", value, got, err)
+		}
+	}
+}
+
 // TestNamedFileInThisFolderKeepsPaths checks that paths stay as they are if the file is in the
 // working folder.
 func TestNamedFileInThisFolderKeepsPaths(t *testing.T) {
@@ -197,7 +211,7 @@ func TestNoFileSetsAFlagOfOneRun(t *testing.T) {
 func TestMistakesHaveALine(t *testing.T) {
 	for content, want := range map[string]string{
 		"ouput: text\n":              `:1:1: unknown key "ouput" in the configuration: did you mean "output"?`,
-		"details: true\nzzzzz: 1\n":  `:2:1: unknown key "zzzzz" in the configuration: want one of policy, key, cache-dir`,
+		"details: true\nzzzzz: 1\n":  `:2:1: unknown key "zzzzz" in the configuration: want one of policy, key, audit-log, cache-dir`,
 		"color: alwys\n":             `:1:8: "color": "alwys" is unknown: did you mean "always"?`,
 		"color: 1\n":                 `:1:8: "color": "1" is unknown: want one of auto, always, never`,
 		"output: [text, jsn=a]\n":    `:1:16: "output": "jsn" is unknown: did you mean "json"?`,

@@ -17,7 +17,8 @@ type Key struct {
 	// Repeatable is set for a flag with several values.
 	Repeatable bool
 	Form       Form
-	// Words are the only valid values. For an Output, they are the formats. Default: any value.
+	// Words are the only valid values. For an Output, they are the formats. For a PathOrURI, they are
+	// values that are not paths. Default: any value.
 	Words []string
 	// Extensions are the extensions of files in the formats of an Output, such as ".json".
 	Extensions []string

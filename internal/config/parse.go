@@ -120,7 +120,9 @@ func (p *parser) resolve(k Key, s string) (string, error) {
 			}
 		}
 		return word + "=" + p.rebase(path), nil
-	case k.Form == Path, k.Form == PathOrURI && !strings.Contains(s, "://"):
+	case k.Form == PathOrURI && (strings.Contains(s, "://") || slices.Contains(k.Words, s)):
+		return s, nil
+	case k.Form == Path, k.Form == PathOrURI:
 		return p.rebase(s), nil
 	}
 	return s, oneOf(s, k.Words)

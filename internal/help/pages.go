@@ -53,6 +53,7 @@ var flagTitles = []struct {
 		"--allow-unlogged", "--trusted-root", "--tuf-mirror", "--tuf-root", "--insecure-ignore-referrers"}},
 	{"Cache and network", []string{"--cache-dir", "--cache-max", "--temp-dir", "--insecure-shared-parents", "--insecure-registry", "--offline",
 		"--url", "--checksum", "--allow-older", "--insecure-plain-http"}},
+	{"Configuration file", []string{"--config", "--no-config"}},
 }
 
 // titles returns all titles of flags in order.
