@@ -59,7 +59,7 @@ func module(t *testing.T) string {
 // test lists for it.
 func TestImportsPointOneWay(t *testing.T) {
 	allowed := map[string][]string{
-		"policy":                     {"policy/evidence", "policy/internal/builtin", "policy/internal/coverage", "policy/internal/custom", "policy/internal/exceptions", "policy/internal/image", "policy/internal/indexed", "policy/internal/keys", "policy/internal/match", "policy/internal/order", "policy/internal/signed", "policy/internal/spdx", "policy/internal/strict", "policy/internal/vex", "policy/internal/wording", "internal/versions", "internal/clock", "internal/names"},
+		"policy":                     {"policy/evidence", "policy/internal/builtin", "policy/internal/coverage", "policy/internal/custom", "policy/internal/exceptions", "policy/internal/image", "policy/internal/indexed", "policy/internal/keys", "policy/internal/match", "policy/internal/order", "policy/internal/signed", "policy/internal/spdx", "internal/strict", "policy/internal/vex", "policy/internal/wording", "internal/versions", "internal/clock", "internal/names"},
 		"policy/diff":                {"policy", "policy/evidence", "policy/explain", "policy/internal/wording"},
 		"policy/evidence":            nil,
 		"policy/explain":             {"policy", "policy/evidence", "policy/internal/wording"},
@@ -75,14 +75,15 @@ func TestImportsPointOneWay(t *testing.T) {
 		"policy/internal/order":      {"policy/evidence"},
 		"policy/internal/signed":     {"policy/evidence", "policy/internal/match", "policy/internal/order"},
 		"policy/internal/spdx":       {"policy/internal/match", "internal/suggest"},
-		"policy/internal/strict":     {"internal/suggest"},
 		"policy/internal/vex":        {"policy/evidence", "policy/internal/indexed", "policy/internal/match", "policy/internal/order", "internal/clock"},
 		"policy/internal/wording":    {"policy/evidence"},
 		"policy/lint":                {"policy", "policy/evidence", "policy/internal/builtin", "policy/internal/match", "policy/internal/spdx", "policy/internal/wording"},
-		"policy/suite":               {"policy", "policy/evidence", "policy/internal/match", "policy/internal/order", "policy/internal/strict"},
+		"policy/suite":               {"policy", "policy/evidence", "policy/internal/match", "policy/internal/order", "internal/strict"},
 		"internal/versions":          nil,
 		"internal/clock":             nil,
 		"internal/suggest":           nil,
+		"internal/strict":            {"internal/suggest"},
+		"internal/config":            {"internal/disk", "internal/strict", "internal/suggest"},
 		"internal/registry":          {"internal/names"},
 		"internal/observe":           {"gate", "internal/report"},
 		"internal/flags":             {"policy", "internal/suggest"},
@@ -111,7 +112,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"gate":                       {"policy", "policy/evidence", "internal/registry", "gate/cache", "gate/catalog", "gate/filesystem", "gate/layers", "gate/match", "gate/secrets", "gate/vulndb", "internal/names"},
 		"promote":                    {"policy", "policy/evidence", "internal/attach", "internal/clock", "internal/registry", "gate", "gate/layers", "internal/trust"},
 		"internal/run":               {"policy", "policy/evidence", "gate", "promote", "internal/attestations", "internal/registry", "internal/report", "internal/trust"},
-		"internal/cli":               {"internal/cli/exit", "internal/cli/output", "internal/filekind", "internal/cli/password", "internal/audit", "internal/replay", "internal/telemetry", "internal/buildinfo", "internal/flags", "internal/help", "internal/reference", "internal/run", "internal/observe", "internal/redact", "policy", "policy/evidence", "policy/suite", "policy/lint", "policy/explain", "policy/format", "internal/attach", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/suites", "internal/formats", "internal/attestations", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/suggest", "internal/supervise"},
+		"internal/cli":               {"internal/cli/exit", "internal/cli/output", "internal/filekind", "internal/cli/password", "internal/cli/settings", "internal/audit", "internal/replay", "internal/telemetry", "internal/buildinfo", "internal/flags", "internal/help", "internal/reference", "internal/run", "internal/observe", "internal/redact", "policy", "policy/evidence", "policy/suite", "policy/lint", "policy/explain", "policy/format", "internal/attach", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/suites", "internal/formats", "internal/attestations", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/suggest", "internal/supervise"},
 		"internal/cli/output":        {"gate", "gate/layers", "internal/audit", "internal/cli/exit", "internal/disk", "internal/formats", "internal/observe", "internal/report", "internal/run", "internal/suggest", "internal/supervise", "internal/telemetry", "policy", "policy/evidence"},
 		"internal/audit":             {"internal/report", "policy"},
 		"internal/replay":            {"internal/audit", "internal/layout", "internal/report", "policy", "policy/diff"},
@@ -119,6 +120,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/schemas":           nil,
 		"internal/cli/password":      {"internal/cli/exit"},
 		"internal/cli/exit":          {"gate", "gate/vulndb", "internal/attach", "internal/attestations", "internal/audit", "internal/credentials", "internal/disk", "internal/redact", "internal/registry", "internal/report", "internal/run", "internal/suggest", "policy", "promote"},
+		"internal/cli/settings":      {"internal/cli/exit", "internal/config", "internal/flags", "internal/formats", "internal/observe", "internal/report"},
 		"internal/lab":               nil,
 		"":                           {"internal/cli"},
 		"examples/demo":              {"internal/lab"},
@@ -157,7 +159,7 @@ func TestHeavyLibrariesHaveOneHome(t *testing.T) {
 		"github.com/anchore/grype/":       {"gate/match", "gate/vulndb"},
 		"github.com/sigstore/":            {"internal/trust", "internal/lab"}, // internal/lab signs a TUF repository for the tests
 		"github.com/distribution/":        {"internal/lab"},
-		"github.com/urfave/cli":           {"internal/cli", "internal/flags", "internal/help"},
+		"github.com/urfave/cli":           {"internal/cli", "internal/cli/settings", "internal/flags", "internal/help"},
 		"github.com/zricethezav/gitleaks": {"gate/secrets"},
 		"cel.dev/":                        {"policy/internal/custom"},
 	}

@@ -5,10 +5,10 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/imagegate/imagegate/internal/strict"
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/custom"
 	"github.com/imagegate/imagegate/policy/internal/indexed"
-	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 // KindCustom is the kind of a violation of a custom rule about a package or a platform, or of a

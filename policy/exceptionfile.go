@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/imagegate/imagegate/policy/internal/strict"
+	"github.com/imagegate/imagegate/internal/strict"
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 

@@ -11,7 +11,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
-	"github.com/imagegate/imagegate/policy/internal/strict"
+	"github.com/imagegate/imagegate/internal/strict"
 )
 
 // DefaultBaselineMaxAge is used for a policy without baselineMaxAge.

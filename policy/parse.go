@@ -11,12 +11,12 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/imagegate/imagegate/internal/strict"
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/builtin"
 	"github.com/imagegate/imagegate/policy/internal/exceptions"
 	"github.com/imagegate/imagegate/policy/internal/indexed"
 	"github.com/imagegate/imagegate/policy/internal/match"
-	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 const (

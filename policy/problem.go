@@ -5,7 +5,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
-	"github.com/imagegate/imagegate/policy/internal/strict"
+	"github.com/imagegate/imagegate/internal/strict"
 )
 
 // Problem is one error or warning in a file of a policy, with its position.

@@ -6,9 +6,9 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/imagegate/imagegate/internal/strict"
 	"github.com/imagegate/imagegate/policy/evidence"
 	"github.com/imagegate/imagegate/policy/internal/signed"
-	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 // ProvenanceType is the kind of evidence that a rule about provenance requires.

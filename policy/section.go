@@ -3,8 +3,8 @@ package policy
 import (
 	"gopkg.in/yaml.v3"
 
+	"github.com/imagegate/imagegate/internal/strict"
 	"github.com/imagegate/imagegate/policy/evidence"
-	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 // section describes one key of the policy language. A new section needs a field of Policy whose

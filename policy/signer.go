@@ -5,8 +5,8 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/imagegate/imagegate/internal/strict"
 	"github.com/imagegate/imagegate/policy/internal/signed"
-	"github.com/imagegate/imagegate/policy/internal/strict"
 )
 
 // SignerRule is a signer that the policy trusts: the holder of a key, or an identity in a

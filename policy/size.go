@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/imagegate/imagegate/policy/internal/strict"
+	"github.com/imagegate/imagegate/internal/strict"
 )
 
 // ByteSize is a size in bytes. In the file it has a unit: B; kB, MB, GB or TB, which are powers of

@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/imagegate/imagegate/internal/names"
-	"github.com/imagegate/imagegate/policy/internal/strict"
+	"github.com/imagegate/imagegate/internal/strict"
 	"github.com/imagegate/imagegate/policy/internal/wording"
 )
 

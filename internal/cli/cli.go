@@ -20,6 +20,7 @@ import (
 	"github.com/imagegate/imagegate/internal/buildinfo"
 	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/cli/output"
+	"github.com/imagegate/imagegate/internal/cli/settings"
 	"github.com/imagegate/imagegate/internal/flags"
 	"github.com/imagegate/imagegate/internal/help"
 	"github.com/imagegate/imagegate/internal/report"
@@ -107,6 +108,7 @@ func newApp(s Streams) *cli.App {
 			completionCommand(s), manCommand(s), helpCommand(), versionCommand(s)},
 	}
 	prepare(app.Commands)
+	settings.Add(app, s.Err, refuseSecret)
 	return app
 }
 

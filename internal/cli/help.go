@@ -109,7 +109,7 @@ func completer(app *cli.App) help.Completer {
 	image := help.Values{Words: []string{"oci:", "oci-archive:", "docker-archive:", "docker-daemon:"}}
 	return help.Completer{App: app,
 		Flags: map[string]help.Values{
-			"--policy": policies, "--vex": reports, "--report": reports, "--key": {Kind: help.Files, Extensions: []string{"key", "pub", "pem"}},
+			"--config": policies, "--policy": policies, "--vex": reports, "--report": reports, "--key": {Kind: help.Files, Extensions: []string{"key", "pub", "pem"}},
 			"--output": {Words: outputs}, "--platform": {Words: platforms}, "--signature-format": {Words: []string{"legacy", "bundle", "both"}},
 			"--log-format": {Words: []string{"text", "json"}}, "--progress": {Words: observe.Modes}, "--color": {Words: observe.Colors}, "--profile": {Words: profiles},
 			"--require-predicate": {Words: trust.PredicateNames()},

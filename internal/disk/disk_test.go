@@ -434,3 +434,26 @@ func TestFileThatOthersCouldWriteIsUntrusted(t *testing.T) {
 		}
 	}
 }
+
+// TestOwnedLikeAcceptsNoThirdUser checks that only this user, root and the owner of the other file
+// count.
+func TestOwnedLikeAcceptsNoThirdUser(t *testing.T) {
+	needRoot(t)
+	dir := t.TempDir()
+	mine, theirs := filepath.Join(dir, "mine"), filepath.Join(dir, "theirs")
+	for _, path := range []string{mine, theirs} {
+		write(t, path, "x", 0o600)
+	}
+	give(t, theirs)
+	stat := func(path string) fs.FileInfo {
+		info, err := os.Lstat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	if err := errors.Join(OwnedLike(mine, stat(mine), stat(theirs)), OwnedLike(theirs, stat(theirs), stat(theirs))); err != nil {
+		t.Error(err)
+	}
+	untrusted(t, OwnedLike(theirs, stat(theirs), stat(mine)), OwnedByOther, theirs)
+}

@@ -92,6 +92,15 @@ func isTrustedOwner(info fs.FileInfo) bool {
 // this user is root.
 func IsOwn(info fs.FileInfo) bool { return owner(info) == os.Geteuid() }
 
+// OwnedLike checks that this user, root or the owner of like owns the file at path. The error is an
+// [*UntrustedError].
+func OwnedLike(path string, info, like fs.FileInfo) error {
+	if isTrustedOwner(info) || owner(info) == owner(like) {
+		return nil
+	}
+	return &UntrustedError{Path: path, At: path, Problem: OwnedByOther, Detail: fmt.Sprintf("user %d", owner(info))}
+}
+
 // owner returns the user ID of a file's owner, or -1 if the file system does not state it.
 func owner(info fs.FileInfo) int {
 	st, ok := info.Sys().(*syscall.Stat_t)

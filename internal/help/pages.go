@@ -54,6 +54,7 @@ var flagTitles = []struct {
 		"--allow-unlogged", "--trusted-root", "--tuf-mirror", "--tuf-root", "--insecure-ignore-referrers"}},
 	{"Cache and network", []string{"--cache-dir", "--cache-max", "--temp-dir", "--insecure-shared-parents", "--insecure-registry", "--offline",
 		"--url", "--checksum", "--allow-older", "--insecure-plain-http"}},
+	{"Configuration file", []string{"--config", "--no-config"}},
 }
 
 // titles returns the titles of all flag groups, in order.

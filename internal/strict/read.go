@@ -107,15 +107,22 @@ func (d *Decoder) Text(to *string) Reader {
 // CheckedText is like Text, but the text must also pass check.
 func (d *Decoder) CheckedText(to *string, check func(string) error) Reader {
 	return Scalar(d, to, "text", func(s string) (string, error) {
-		s, err := notBlank(s)
+		s, err := Line(s)
 		if err != nil {
 			return "", err
 		}
-		if strings.ContainsFunc(s, isControl) {
-			return "", errors.New("contains a line break or a control character")
-		}
 		return s, check(s)
 	}, "!!str")
+}
+
+// Line returns a text without the surrounding white space. The text must not be blank, and must not
+// contain a line break or another control character.
+func Line(s string) (string, error) {
+	s, err := notBlank(s)
+	if err == nil && strings.ContainsFunc(s, isControl) {
+		err = errors.New("contains a line break or a control character")
+	}
+	return s, err
 }
 
 // Prose reads text that is not blank and may have several lines.
