@@ -19,6 +19,11 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
+var (
+	feedFlag      = &cli.StringFlag{Name: "url", EnvVars: []string{"IMAGEGATE_DB_URL"}, Usage: "get the database from the mirror at `URL`"}
+	plainFeedFlag = &cli.BoolFlag{Name: "insecure-plain-http", Usage: "get the database over plain HTTP. Loopback addresses need no flag"}
+)
+
 func dbCommand(s Streams) *cli.Command {
 	return &cli.Command{
 		Name:  "db",
@@ -30,10 +35,9 @@ func dbCommand(s Streams) *cli.Command {
 			Usage:       "download the newest database",
 			Description: "Downloads the database from grype's public distribution or a mirror, verifies the checksum, and\nreplaces the current database in one step.",
 			Flags: []cli.Flag{cacheFlag, sharedFlag, offlineFlag, logFlag, progressFlag, colorFlag, quietFlag,
-				&cli.StringFlag{Name: "url", EnvVars: []string{"IMAGEGATE_DB_URL"}, Usage: "download from the mirror at `URL`"},
+				feedFlag, plainFeedFlag,
 				&cli.StringFlag{Name: "checksum", EnvVars: []string{"IMAGEGATE_DB_CHECKSUM"}, Usage: "accept only the archive with this `SHA256`, as sha256:<hex>"},
-				&cli.BoolFlag{Name: "allow-older", Usage: "accept a database that is older than the current one"},
-				&cli.BoolFlag{Name: "insecure-plain-http", Usage: "download the database over plain HTTP. Loopback addresses need no flag"}},
+				&cli.BoolFlag{Name: "allow-older", Usage: "accept a database that is older than the current one"}},
 			Action: func(c *cli.Context) error { return runDBUpdate(c, s) },
 		}, {
 			Name:   "status",
