@@ -112,7 +112,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"gate":                       {"policy", "policy/evidence", "internal/registry", "gate/cache", "gate/catalog", "gate/filesystem", "gate/layers", "gate/match", "gate/secrets", "gate/vulndb", "internal/names"},
 		"promote":                    {"policy", "policy/evidence", "internal/attach", "internal/clock", "internal/registry", "gate", "gate/layers", "internal/trust"},
 		"internal/run":               {"policy", "policy/evidence", "gate", "promote", "internal/attestations", "internal/registry", "internal/report", "internal/trust"},
-		"internal/cli":               {"internal/cli/exit", "internal/cli/output", "internal/filekind", "internal/cli/password", "internal/cli/settings", "internal/audit", "internal/replay", "internal/telemetry", "internal/buildinfo", "internal/flags", "internal/help", "internal/reference", "internal/run", "internal/observe", "internal/redact", "policy", "policy/evidence", "policy/suite", "policy/lint", "policy/explain", "policy/format", "internal/attach", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/suites", "internal/formats", "internal/attestations", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/suggest", "internal/supervise"},
+		"internal/cli":               {"internal/cli/doctorcmd", "internal/cli/exit", "internal/cli/output", "internal/filekind", "internal/cli/password", "internal/cli/settings", "internal/audit", "internal/replay", "internal/telemetry", "internal/buildinfo", "internal/flags", "internal/help", "internal/reference", "internal/run", "internal/observe", "internal/redact", "policy", "policy/evidence", "policy/suite", "policy/lint", "policy/explain", "policy/format", "internal/attach", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/suites", "internal/formats", "internal/attestations", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/suggest", "internal/supervise"},
 		"internal/cli/output":        {"gate", "gate/layers", "internal/audit", "internal/cli/exit", "internal/disk", "internal/formats", "internal/observe", "internal/report", "internal/run", "internal/suggest", "internal/supervise", "internal/telemetry", "policy", "policy/evidence"},
 		"internal/audit":             {"internal/report", "policy"},
 		"internal/replay":            {"internal/audit", "internal/layout", "internal/report", "policy", "policy/diff"},
@@ -121,6 +121,8 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/cli/password":      {"internal/cli/exit"},
 		"internal/cli/exit":          {"gate", "gate/vulndb", "internal/attach", "internal/attestations", "internal/audit", "internal/credentials", "internal/disk", "internal/redact", "internal/registry", "internal/report", "internal/run", "internal/suggest", "policy", "promote"},
 		"internal/cli/settings":      {"internal/cli/exit", "internal/config", "internal/flags", "internal/formats", "internal/observe", "internal/report"},
+		"internal/cli/doctorcmd":     {"internal/cli/exit", "internal/doctor", "internal/observe", "internal/reference", "internal/trust", "gate", "gate/cache", "gate/vulndb", "policy"},
+		"internal/doctor":            {"gate/cache", "gate/vulndb", "internal/clock", "internal/credentials", "internal/disk", "internal/layout", "internal/registry", "internal/trust", "policy"},
 		"internal/lab":               nil,
 		"":                           {"internal/cli"},
 		"examples/demo":              {"internal/lab"},
@@ -159,7 +161,7 @@ func TestHeavyLibrariesHaveOneHome(t *testing.T) {
 		"github.com/anchore/grype/":       {"gate/match", "gate/vulndb"},
 		"github.com/sigstore/":            {"internal/trust", "internal/lab"}, // internal/lab signs a TUF repository for the tests
 		"github.com/distribution/":        {"internal/lab"},
-		"github.com/urfave/cli":           {"internal/cli", "internal/cli/settings", "internal/flags", "internal/help"},
+		"github.com/urfave/cli":           {"internal/cli", "internal/cli/doctorcmd", "internal/cli/settings", "internal/flags", "internal/help"},
 		"github.com/zricethezav/gitleaks": {"gate/secrets"},
 		"cel.dev/":                        {"policy/internal/custom"},
 	}

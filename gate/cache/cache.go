@@ -115,6 +115,8 @@ func (c *Cache) Get(key string) ([]byte, bool) {
 	return data, true
 }
 
+var errNoEntry = errors.New("the file is not a cache entry: not a regular file, or too large")
+
 // readEntry reads the file of an entry. The file must be a regular file of at most maxEntry bytes.
 func readEntry(path string) ([]byte, error) {
 	info, err := os.Lstat(path)
@@ -122,7 +124,7 @@ func readEntry(path string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxEntry {
-		return nil, errors.New("the file is not a cache entry: not a regular file, or too large")
+		return nil, errNoEntry
 	}
 	return os.ReadFile(path)
 }
@@ -136,6 +138,10 @@ func (c *Cache) open(key string, stored []byte) ([]byte, error) {
 	if !hmac.Equal(header, c.header(key, compressed)) {
 		return nil, errors.New("the cache entry was stored under another key or with another secret")
 	}
+	return decompress(compressed)
+}
+
+func decompress(compressed []byte) ([]byte, error) {
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxEntry))
 	if err != nil {
 		return nil, err

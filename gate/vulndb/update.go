@@ -1,6 +1,7 @@
 package vulndb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,9 +67,7 @@ type Result struct {
 //
 // On any error, the current database does not change.
 func Update(ctx context.Context, opts UpdateOptions) (_ *Result, err error) {
-	if opts.URL == "" {
-		opts.URL = DefaultURL
-	}
+	opts.URL = cmp.Or(opts.URL, DefaultURL)
 	feed, err := newFeed(opts)
 	if err != nil {
 		return nil, err
@@ -114,6 +113,31 @@ func Update(ctx context.Context, opts UpdateOptions) (_ *Result, err error) {
 		return nil, err
 	}
 	return &Result{Updated: true, Database: info, Feed: string(latest.Status)}, nil
+}
+
+// Offered is the database that a feed offers.
+type Offered struct {
+	// URL is the URL of the feed's latest.json, without credentials.
+	URL   string
+	Built time.Time
+}
+
+// Latest asks the feed which database it offers, and downloads nothing else. It uses only the
+// options about the feed: URL, Transport, InsecurePlainHTTP and IdleTimeout. It returns the URL even
+// with an error, unless the URL of the options is invalid.
+func Latest(ctx context.Context, opts UpdateOptions) (Offered, error) {
+	opts.URL = cmp.Or(opts.URL, DefaultURL)
+	feed, err := newFeed(opts)
+	if err != nil {
+		return Offered{}, err
+	}
+	o := Offered{URL: redact(feed.url)}
+	latest, err := feed.latest(ctx)
+	if err != nil {
+		return o, fmt.Errorf("reading %s: %w", o.URL, err)
+	}
+	o.Built = latest.Built.Time
+	return o, nil
 }
 
 // download fetches, verifies and installs the database that the feed offers.

@@ -57,6 +57,21 @@ func TestUpdateInstallsWhatTheFeedOffers(t *testing.T) {
 	}
 }
 
+// TestLatestDownloadsNoDatabase checks that Latest reads only latest.json, and that an error does
+// not contain the credentials of the URL.
+func TestLatestDownloadsNoDatabase(t *testing.T) {
+	b := mirror(t, records, built)
+	url, downloads := serve(t, root(b))
+	got, err := Latest(t.Context(), UpdateOptions{URL: url})
+	if err != nil || !got.Built.Equal(built) || got.URL != url+"/v6/latest.json" || downloads.Load() != 0 {
+		t.Errorf("%+v, %v, %d downloads", got, err, downloads.Load())
+	}
+	got, err = Latest(t.Context(), UpdateOptions{URL: "http://user:secret-password@127.0.0.1:1/"})
+	if err == nil || strings.Contains(err.Error(), "secret") || got.URL != "http://127.0.0.1:1/v6/latest.json" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestUpdateRepairsADamagedDatabase(t *testing.T) {
 	b := mirror(t, records, built)
 	url, downloads := serve(t, root(b))

@@ -19,6 +19,11 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
+var (
+	feedFlag      = &cli.StringFlag{Name: "url", EnvVars: []string{"IMAGEGATE_DB_URL"}, Usage: "download the database from the mirror at `URL` (default: grype's public distribution)"}
+	plainFeedFlag = &cli.BoolFlag{Name: "insecure-plain-http", Usage: "allow plain HTTP for the download. Loopback addresses do not need the flag"}
+)
+
 func dbCommand(s Streams) *cli.Command {
 	return &cli.Command{
 		Name:  "db",
@@ -30,10 +35,9 @@ func dbCommand(s Streams) *cli.Command {
 			Usage:       "download the newest database",
 			Description: "Downloads the database from grype's public distribution or a mirror, verifies its checksum, and\nreplaces the current database atomically.",
 			Flags: []cli.Flag{cacheFlag, sharedFlag, offlineFlag, logFlag, progressFlag, colorFlag, quietFlag,
-				&cli.StringFlag{Name: "url", EnvVars: []string{"IMAGEGATE_DB_URL"}, Usage: "download the database from the mirror at `URL` (default: grype's public distribution)"},
+				feedFlag, plainFeedFlag,
 				&cli.StringFlag{Name: "checksum", EnvVars: []string{"IMAGEGATE_DB_CHECKSUM"}, Usage: "accept only the database archive with the checksum `SHA256`, as sha256:<hex>"},
-				&cli.BoolFlag{Name: "allow-older", Usage: "accept a database that is older than the current one"},
-				&cli.BoolFlag{Name: "insecure-plain-http", Usage: "allow plain HTTP for the download. Loopback addresses do not need the flag"}},
+				&cli.BoolFlag{Name: "allow-older", Usage: "accept a database that is older than the current one"}},
 			Action: func(c *cli.Context) error { return runDBUpdate(c, s) },
 		}, {
 			Name:   "status",

@@ -232,6 +232,14 @@ func (e *wrongKeyError) Error() string {
 	return fmt.Sprintf("loading key %q: it is a %s key, and the command needs the %s key%s", e.path, e.is, e.want, use)
 }
 
+// Mend returns the command that chooses the other half of the pair, or "".
+func (e *wrongKeyError) Mend() string {
+	if e.other == "" {
+		return ""
+	}
+	return "export IMAGEGATE_KEY=" + e.other
+}
+
 // sibling returns path with another extension if it has the given one and that file exists.
 func sibling(path, from, to string) string {
 	base, ok := strings.CutSuffix(path, from)

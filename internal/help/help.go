@@ -292,13 +292,14 @@ func Asked(app *cli.App, args []string) (path []*cli.Command, ok bool) {
 	return nil, false
 }
 
-// Environment writes the environment variables of all commands, with the flags that they set.
+// Environment writes the environment variables of all commands, with the flags that they set. The
+// text is from the first command that has the flag.
 func Environment(w io.Writer, app *cli.App, width int) error {
 	byName := map[string]Row{}
 	collect := func(p Page) {
 		for _, g := range p.Flags {
 			for _, f := range g.Flags {
-				if f.Variable != "" {
+				if _, known := byName[f.Variable]; f.Variable != "" && !known {
 					byName[f.Variable] = Row{f.Variable, fmt.Sprintf("%s of %s: %s", f.Names[0], strings.TrimPrefix(p.Name, app.Name+" "), f.Text)}
 				}
 			}

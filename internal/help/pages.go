@@ -35,7 +35,7 @@ var commandGroups = []struct {
 }{
 	{"Images", []string{"promote", "check", "verify"}},
 	{"Reports", []string{"explain", "report", "replay"}},
-	{"Setup", []string{"policy", "db", "key", "cache"}},
+	{"Setup", []string{"doctor", "policy", "db", "key", "cache"}},
 	{otherTitle, []string{"completion", "man", "help", "version"}},
 }
 
@@ -165,6 +165,11 @@ var pages = map[string]page{
 		}},
 	"imagegate policy schema": {examples: []Example{
 		example("write the schema to a file for an editor", "imagegate policy schema >policy.schema.json"),
+	}},
+	"imagegate doctor": {examples: []Example{
+		example("this machine", "imagegate doctor"),
+		example("everything that promote needs", `imagegate doctor staging.example/shop:1.4 approved.example/shop:1.4 \`, "-p policy.yaml --key cosign.key"),
+		example("for a program", "imagegate doctor --output json"),
 	}},
 	"imagegate db update": {examples: []Example{
 		example("download from grype's public distribution", "imagegate db update"),

@@ -36,8 +36,8 @@ const hash = crypto.SHA256
 // or PKCS #8, PKCS #1 or SEC 1, encrypted or not. It accepts RSA keys of 2048 to 4096 bits, ECDSA
 // keys on P-256, P-384 and P-521, and Ed25519 keys.
 //
-// It calls password only if the key is encrypted, and wraps the error that password returns. No
-// error contains the password.
+// It calls password only if the key is encrypted. A password that is missing or wrong is a
+// [*PasswordError], which wraps the error that password returns. No error contains the password.
 func LoadKey(data []byte, password func() ([]byte, error)) (Key, error) {
 	block, err := privateBlock(data)
 	if err != nil {
@@ -55,14 +55,26 @@ func LoadKey(data []byte, password func() ([]byte, error)) (Key, error) {
 	})
 	switch {
 	case askErr != nil:
-		return nil, fmt.Errorf("asking for the password of the key: %w", askErr)
+		return nil, &PasswordError{"asking for the password of the key", askErr}
 	case err != nil && asked:
-		return nil, fmt.Errorf("decrypting the key: the password is wrong or the key is damaged: %w", err)
+		return nil, &PasswordError{"decrypting the key: the password is wrong or the key is damaged", err}
 	case err != nil:
 		return nil, fmt.Errorf("reading the %q block: %w", block.Type, err)
 	}
 	return asKey(private)
 }
+
+// PasswordError means that the password of an encrypted key is missing or wrong.
+type PasswordError struct {
+	doing string
+	Err   error
+}
+
+// Error says whether the password is missing or wrong, and why.
+func (e *PasswordError) Error() string { return e.doing + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *PasswordError) Unwrap() error { return e.Err }
 
 // privateBlock returns the only PEM block in data. It skips the curve parameters that openssl
 // writes before an EC key, because the key itself also names its curve.

@@ -47,6 +47,16 @@ func (l *Logins) find(host string) (credentials.Login, bool) {
 	return credentials.Login{}, false
 }
 
+// Describe describes the login that was last used for a registry, such as "the login of user "ci"
+// from ~/.docker/config.json". It returns "" if there was none.
+func (l *Logins) Describe(host string) string {
+	login, ok := l.find(host)
+	if !ok || login.Source == "" {
+		return ""
+	}
+	return fmt.Sprintf("the login%s from %s", (&refusedError{login: login}).user(), withTilde(login.Source))
+}
+
 // refusedError is a refused login, with the login that was refused.
 type refusedError struct {
 	error

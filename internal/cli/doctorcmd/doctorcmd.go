@@ -1,0 +1,191 @@
+// Package doctorcmd is the command doctor: it turns flags and arguments into the facts that package
+// doctor examines, and writes the results.
+package doctorcmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/urfave/cli/v2"
+
+	"github.com/imagegate/imagegate/gate"
+	"github.com/imagegate/imagegate/gate/cache"
+	"github.com/imagegate/imagegate/gate/vulndb"
+	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/doctor"
+	"github.com/imagegate/imagegate/internal/observe"
+	"github.com/imagegate/imagegate/internal/reference"
+	"github.com/imagegate/imagegate/internal/trust"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// OutputFlag selects the format of the results. It has no variable: IMAGEGATE_OUTPUT may name files
+// for the reports of runs.
+var OutputFlag = &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "text", DefaultText: "text", Usage: "write the results as `FORMAT`: text or json"}
+
+// Loaders load what a run loads, from the same flags. All fields except IsInteractive are required.
+type Loaders struct {
+	Keychain  authn.Keychain
+	Transport http.RoundTripper
+	UserAgent string
+	// Login describes the credentials that Keychain returned for a registry.
+	Login func(host string) string
+
+	TempDir, CacheDir, DatabaseDir func(*cli.Context) (string, error)
+	Cache                          func(*cli.Context) (*cache.Cache, error)
+	Policies                       func(*cli.Context) (policy.Set, error)
+	Key                            func(*cli.Context) (trust.Key, error)
+	// Token returns the source of the identity token without asking the user.
+	Token    func(*cli.Context) (trust.TokenSource, error)
+	Services func(*cli.Context) (trust.Services, error)
+	Root     func(*cli.Context) (*trust.Root, error)
+	// IsInteractive means that the command can ask the user.
+	IsInteractive bool
+}
+
+// Run runs the checks and writes their results to w. The error is a [*doctor.FailedError] if a check
+// fails.
+func Run(c *cli.Context, w io.Writer, l Loaders) error {
+	format := c.String(OutputFlag.Name)
+	if format != "text" && format != "json" {
+		return exit.Usagef("invalid --output %q: must be text or json", format)
+	}
+	o := l.options(c)
+	if err := references(c, &o); err != nil {
+		return err
+	}
+	if err := l.signer(c, &o); err != nil {
+		return err
+	}
+	results, err := doctor.Run(c.Context, o)
+	if err != nil {
+		return err
+	}
+	if format == "json" {
+		err = doctor.WriteJSON(w, results)
+	} else {
+		err = doctor.WriteText(w, width(w), results)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the results: %w", err)
+	}
+	return doctor.Failure(results)
+}
+
+// width returns the width of a terminal, or the width of a line in a log.
+func width(w io.Writer) int {
+	const inLog = 100
+	if n := observe.Width(w); n > 0 {
+		return n
+	}
+	return inLog
+}
+
+// options returns the facts that do not depend on the arguments.
+func (l Loaders) options(c *cli.Context) doctor.Options {
+	o := doctor.Options{Keychain: l.Keychain, Transport: l.Transport, UserAgent: l.UserAgent, Login: l.Login, Now: time.Now, Redact: exit.Redact,
+		Key: c.String("key"), FeedURL: c.String("url"), PolicyFiles: c.StringSlice("policy"),
+		TempDir:     func() (string, error) { return l.TempDir(c) },
+		CacheDir:    func() (string, error) { return l.CacheDir(c) },
+		DatabaseDir: func() (string, error) { return l.DatabaseDir(c) },
+		Cache:       func() (*cache.Cache, error) { return l.Cache(c) },
+	}
+	if os.Getenv("IMAGEGATE_CACHE_DIR") == "" {
+		o.NamedCache = c.String("cache-dir")
+	}
+	if len(o.PolicyFiles) > 0 {
+		o.Policies = sync.OnceValues(func() (policy.Set, error) { return l.Policies(c) })
+	}
+	if !c.Bool("offline") {
+		o.Feed = func(ctx context.Context, wrap func(http.RoundTripper) http.RoundTripper) (vulndb.Offered, error) {
+			offered, err := vulndb.Latest(ctx, vulndb.UpdateOptions{URL: o.FeedURL, InsecurePlainHTTP: c.Bool("insecure-plain-http"), Transport: wrap(http.DefaultTransport)})
+			if err != nil {
+				return offered, exit.Database(err)
+			}
+			return offered, nil
+		}
+	}
+	return o
+}
+
+// references parses the arguments. A staging image that is not in a registry needs no check.
+func references(c *cli.Context, o *doctor.Options) error {
+	args := c.Args().Slice()
+	if len(args) == 0 {
+		return nil
+	}
+	src, err := reference.Source(args[0])
+	if err != nil {
+		return exit.Usage(err)
+	}
+	if src.Transport == gate.Registry {
+		o.Staging = src.Ref
+	}
+	if o.Approved, err = reference.Tags(args[1:]); err != nil {
+		return exit.Usage(err)
+	}
+	return nil
+}
+
+// signer adds what a run does to sign. It opens the key early if that may ask for a password,
+// because a user takes longer than a check may.
+func (l Loaders) signer(c *cli.Context, o *doctor.Options) error {
+	keyless := c.Bool("keyless")
+	if keyless && o.Key != "" {
+		return exit.Usagef("--key and --keyless cannot be used together")
+	}
+	if keyless || c.String("tuf-mirror") != "" || c.String("trusted-root") != "" {
+		o.Sigstore = func() error {
+			_, err := l.Services(c)
+			if err == nil && !keyless {
+				_, err = l.Root(c)
+			}
+			return err
+		}
+	}
+	if keyless {
+		o.Identity = func(ctx context.Context) (string, error) { return l.identityToken(ctx, c) }
+		return nil
+	}
+	if o.Key == "" && len(o.Approved) == 0 {
+		return nil
+	}
+	load := sync.OnceValues(func() (trust.Key, error) { return l.Key(c) })
+	if l.IsInteractive {
+		_, _ = load()
+	}
+	o.Sign = func(ctx context.Context) (string, error) {
+		key, err := load()
+		if err != nil {
+			return "", err
+		}
+		if _, err := key.Sign(ctx, []byte("imagegate doctor")); err != nil {
+			return "", exit.Trust(fmt.Errorf("signing with key %q: %w", o.Key, err))
+		}
+		return trust.Fingerprint(key.PublicKey()), nil
+	}
+	return nil
+}
+
+// identityToken returns the identity token of a job, or "" if promote would open the browser.
+func (l Loaders) identityToken(ctx context.Context, c *cli.Context) (string, error) {
+	source, err := l.Token(c)
+	if errors.Is(err, trust.ErrNoToken) && l.IsInteractive {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	token, err := source(ctx)
+	if err != nil {
+		return "", exit.Trust(err)
+	}
+	return token, nil
+}

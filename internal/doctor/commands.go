@@ -1,0 +1,61 @@
+package doctor
+
+import (
+	"regexp"
+	"strings"
+)
+
+// These commands choose a folder that belongs to this user, for all later commands of the shell.
+const (
+	tempCommand  = `mkdir -p -m 700 "$HOME/.imagegate-temp" && export IMAGEGATE_TEMP_DIR="$HOME/.imagegate-temp"`
+	cacheCommand = `mkdir -p -m 700 "$HOME/.imagegate-cache" && export IMAGEGATE_CACHE_DIR="$HOME/.imagegate-cache"`
+)
+
+// These commands are for signing with an identity.
+const (
+	identityCommand = "export SIGSTORE_ID_TOKEN_FILE=token.jwt"
+	rootCommand     = "export IMAGEGATE_TRUSTED_ROOT=trusted_root.json IMAGEGATE_SIGNING_CONFIG=signing_config.json"
+)
+
+// unlockCommand sets the password of the key without showing it or keeping it in the history.
+const unlockCommand = "read -rs COSIGN_PASSWORD && export COSIGN_PASSWORD"
+
+func (o Options) updateCommand() string {
+	command := "imagegate db update"
+	if o.FeedURL != "" {
+		command += " --url " + quote(o.FeedURL)
+	}
+	return o.withCache(command)
+}
+
+func (o Options) importCommand() string { return o.withCache("imagegate db import database.tar.zst") }
+
+func (o Options) pruneCommand() string { return o.withCache("imagegate cache prune --cache-max 0") }
+
+func (o Options) withCache(command string) string {
+	if o.NamedCache == "" {
+		return command
+	}
+	return command + " --cache-dir " + quote(o.NamedCache)
+}
+
+func (o Options) lintCommand() string {
+	if len(o.PolicyFiles) == 0 {
+		return "imagegate policy init"
+	}
+	out := "imagegate policy lint"
+	for _, f := range o.PolicyFiles {
+		out += " " + quote(f)
+	}
+	return out
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=-]+$`)
+
+// quote returns a text as one word of a shell command.
+func quote(s string) string {
+	if plainWord.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

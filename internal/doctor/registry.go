@@ -1,0 +1,193 @@
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/imagegate/imagegate/internal/registry"
+)
+
+// access is the access to one repository with the login of the user.
+type access struct {
+	Options
+	side   registry.Side
+	repo   name.Repository
+	login  authn.AuthConfig
+	client *http.Client
+	// accepted means that the registry accepted the login, whatever the login may do.
+	accepted bool
+}
+
+// registryCheck proves that the login can read an image and, for the approved side, write to its
+// repository.
+func (o Options) registryCheck(side registry.Side, ref name.Reference) Check {
+	return Check{Name: "registry " + string(side), Stuck: askCommand(ref.Context().Registry), Run: func(ctx context.Context) Result {
+		a := &access{Options: o, side: side, repo: ref.Context()}
+		reading, writing := "read "+ref.Name(), "write to "+a.repo.Name()
+		if err := a.enter(ctx); err != nil {
+			return a.refused(reading, err)
+		}
+		err := a.read(ctx, ref)
+		missing := statusOf(err) == http.StatusNotFound
+		if err != nil && !missing {
+			return a.refused(reading, err)
+		}
+		if side == registry.Approved {
+			if err := a.write(ctx); err != nil {
+				return a.refused(writing, err)
+			}
+			return ok("%s may %s", a.who(), writing)
+		}
+		if missing {
+			return a.absent(ref)
+		}
+		return ok("%s may %s", a.who(), reading)
+	}}
+}
+
+// enter gets a token, if the registry needs one, and proves that the registry accepts the login.
+func (a *access) enter(ctx context.Context) error {
+	auth, err := authn.Resolve(ctx, a.Keychain, a.repo)
+	if err != nil {
+		return err
+	}
+	resolved, err := authn.Authorization(ctx, auth)
+	if err != nil {
+		return err
+	}
+	a.login = *resolved
+	scope := a.repo.Scope(transport.PullScope)
+	if a.side == registry.Approved {
+		scope = a.repo.Scope(transport.PushScope)
+	}
+	next := transport.NewUserAgent(registry.Transport(a.Transport), a.UserAgent)
+	authorized, err := transport.NewWithContext(ctx, a.repo.Registry, auth, next, []string{scope})
+	if err != nil {
+		return err
+	}
+	a.client = &http.Client{Transport: authorized, CheckRedirect: onlyReads}
+	if _, err := a.do(ctx, http.MethodGet, a.address("/v2/"), http.StatusOK); err != nil {
+		return err
+	}
+	a.accepted = true
+	return nil
+}
+
+// onlyReads follows the redirects of reading requests, as the registry client does. A registry
+// cannot redirect a write to another server.
+func onlyReads(req *http.Request, via []*http.Request) error {
+	const most = 10
+	if len(via) >= most {
+		return fmt.Errorf("stopped after %d redirects", most)
+	}
+	if req.Method != http.MethodGet && req.Method != http.MethodHead {
+		return http.ErrUseLastResponse
+	}
+	return nil
+}
+
+// read reads a manifest. HEAD comes first, because some registries do not count it as a pull. Only
+// the response to GET has a reason.
+func (a *access) read(ctx context.Context, ref name.Reference) error {
+	address := a.address("/v2/" + a.repo.RepositoryStr() + "/manifests/" + ref.Identifier())
+	if _, err := a.do(ctx, http.MethodHead, address, http.StatusOK); err == nil {
+		return nil
+	}
+	_, err := a.do(ctx, http.MethodGet, address, http.StatusOK)
+	return err
+}
+
+// write starts an upload and cancels it. Only this proves the right to write: some token servers
+// give a token to everyone. An upload that cannot be canceled expires in the registry.
+func (a *access) write(ctx context.Context) error {
+	at, err := a.do(ctx, http.MethodPost, a.address("/v2/"+a.repo.RepositoryStr()+"/blobs/uploads/"), http.StatusAccepted, http.StatusCreated)
+	if err != nil {
+		return err
+	}
+	if at != nil && at.Host == a.repo.RegistryStr() {
+		_, _ = a.do(ctx, http.MethodDelete, at.String(), http.StatusNoContent)
+	}
+	return nil
+}
+
+func (a *access) address(path string) string {
+	return (&url.URL{Scheme: a.repo.Scheme(), Host: a.repo.RegistryStr(), Path: path}).String()
+}
+
+// accepts lists the media types of manifests.
+var accepts = strings.Join([]string{string(types.OCIImageIndex), string(types.OCIManifestSchema1), string(types.DockerManifestList),
+	string(types.DockerManifestSchema2), "*/*"}, ", ")
+
+// do sends a request, and returns the location in the response, or nil if it has none.
+func (a *access) do(ctx context.Context, method, address string, want ...int) (location *url.URL, err error) {
+	req, err := http.NewRequestWithContext(ctx, method, address, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", accepts)
+	resp, err := a.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if err := transport.CheckError(resp, want...); err != nil {
+		return nil, err
+	}
+	location, err = resp.Location()
+	if errors.Is(err, http.ErrNoLocation) {
+		return nil, nil
+	}
+	return location, err
+}
+
+// statusOf returns the HTTP status of a registry's response, or 0 if err is about something else.
+func statusOf(err error) int {
+	var failed *transport.Error
+	if !errors.As(err, &failed) {
+		return 0
+	}
+	return failed.StatusCode
+}
+
+// unreachable returns the result for a registry that does not answer as a registry does.
+func (a *access) unreachable(err error) Result { return failed(err, a.mendConnection(err)) }
+
+func (a *access) mendConnection(err error) string {
+	var (
+		unknown x509.UnknownAuthorityError
+		noTLS   tls.RecordHeaderError
+		refused *registry.PlainHTTPError
+		network *net.OpError
+	)
+	host := a.repo.RegistryStr()
+	switch {
+	case statusOf(err) != 0: // the error may also have the cause of a first attempt with TLS
+		return askCommand(a.repo.Registry)
+	case errors.As(err, &refused):
+		return "export IMAGEGATE_INSECURE_REGISTRY=" + quote(refused.Host)
+	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &noTLS), strings.Contains(err.Error(), http.ErrSchemeMismatch.Error()):
+		return "export IMAGEGATE_INSECURE_REGISTRY=" + quote(host)
+	case errors.As(err, &unknown):
+		return "export SSL_CERT_FILE=ca.pem"
+	case errors.As(err, &network) && network.Op == "proxyconnect":
+		return "export NO_PROXY=" + quote(host)
+	}
+	return askCommand(a.repo.Registry)
+}
+
+// askCommand shows how a registry answers.
+func askCommand(r name.Registry) string {
+	return "curl -v " + quote(r.Scheme()+"://"+r.RegistryStr()+"/v2/")
+}
