@@ -73,5 +73,5 @@ func profilePolicy(name string) ([]byte, error) {
 	if slices.Contains(profiles, name) {
 		return profileFiles.ReadFile("policies/" + name + ".yaml")
 	}
-	return nil, exit.Usagef("unknown profile %q, want one of %s%s", name, strings.Join(profiles, ", "), flags.DidYouMean(suggest.Nearest(name, profiles)))
+	return nil, exit.Usagef("unknown profile %q: expected one of %s%s", name, strings.Join(profiles, ", "), flags.DidYouMean(suggest.Nearest(name, profiles)))
 }

@@ -153,13 +153,13 @@ func TestAuditDeniesNothingThatOthersDeny(t *testing.T) {
 }
 
 func TestUnknownProfileIsNotWritten(t *testing.T) {
-	const all = "want one of starter, strict, audit"
+	const all = "expected one of starter, strict, audit"
 	for name, want := range map[string]string{
-		"stater": `unknown profile "stater", ` + all + `: did you mean starter?`,
-		"Strict": `unknown profile "Strict", ` + all + `: did you mean strict?`,
-		"":       `unknown profile "", ` + all,
-		"secure": `unknown profile "secure", ` + all,
-		"../x":   `unknown profile "../x", ` + all,
+		"stater": `unknown profile "stater": ` + all + `: did you mean starter?`,
+		"Strict": `unknown profile "Strict": ` + all + `: did you mean strict?`,
+		"":       `unknown profile "": ` + all,
+		"secure": `unknown profile "secure": ` + all,
+		"../x":   `unknown profile "../x": ` + all,
 	} {
 		data, err := profilePolicy(name)
 		if err == nil || err.Error() != want || data != nil {

@@ -145,5 +145,5 @@ func oneOf(s string, words []string) error {
 	if near := suggest.Nearest(s, words); near != "" {
 		return fmt.Errorf("%q is unknown: did you mean %q?", s, near)
 	}
-	return fmt.Errorf("%q is unknown: want one of %s", s, strings.Join(words, ", "))
+	return fmt.Errorf("%q is unknown: expected one of %s", s, strings.Join(words, ", "))
 }

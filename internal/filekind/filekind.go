@@ -76,7 +76,7 @@ func Explain(path string, data []byte, want Kind, err error) error {
 	if err == nil || kind == "" || kind == want {
 		return err
 	}
-	return fmt.Errorf("%q is %s: want %s, %s", path, kind, want, wanted[want])
+	return fmt.Errorf("%q is %s: expected %s, %s", path, kind, want, wanted[want])
 }
 
 // raw describes a file that cannot be JSON.

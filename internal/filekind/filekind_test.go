@@ -52,9 +52,9 @@ func TestErrorSaysWhatTheFileIs(t *testing.T) {
 		want Kind
 		says string
 	}{
-		{"version: 1\nrules: []\n", Report, `"x" is a policy: want a JSON report, as --output json=FILE writes it`},
-		{`{"schema": "1", "tool": {}, "command": "", "policy": {}}`, Policy, `"x" is a JSON report: want a policy`},
-		{"version: 1\nrules: []\n", Suite, `"x" is a policy: want a suite of policy tests`},
+		{"version: 1\nrules: []\n", Report, `"x" is a policy: expected a JSON report, as --output json=FILE writes it`},
+		{`{"schema": "1", "tool": {}, "command": "", "policy": {}}`, Policy, `"x" is a JSON report: expected a policy`},
+		{"version: 1\nrules: []\n", Suite, `"x" is a policy: expected a suite of policy tests`},
 		{"", Report, "is an empty file"},
 		{"\x00\x01", Report, "is a binary file"},
 		{"<html>", Report, "is not a JSON object"},

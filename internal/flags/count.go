@@ -22,7 +22,7 @@ func (e *CountError) Error() string {
 	if len(e.Args) == 1 {
 		noun = "argument"
 	}
-	return fmt.Sprintf("%s: want %s, got %d %s", e.Command.FullName(), e.Want, len(e.Args), noun)
+	return fmt.Sprintf("%s: expected %s, got %d %s", e.Command.FullName(), e.Want, len(e.Args), noun)
 }
 
 // Hint returns the usage line, or the flag that is missing before a file.

@@ -135,7 +135,7 @@ func TestCountOfArguments(t *testing.T) {
 	command := &cli.Command{Name: "check", HelpName: "imagegate check", ArgsUsage: "IMAGE"}
 	for n, want := range []string{"got 0 arguments", "got 1 argument", "got 2 arguments"} {
 		err := &CountError{Command: command, Want: "one IMAGE", Args: make([]string, n)}
-		if got := err.Error(); got != "check: want one IMAGE, "+want {
+		if got := err.Error(); got != "check: expected one IMAGE, "+want {
 			t.Errorf("%q, want %q", got, want)
 		}
 		if got := err.Hint(); got != "usage: imagegate check IMAGE [flags]" {

@@ -279,7 +279,7 @@ func (r Report) referenceTime() time.Time {
 // misinterpret.
 func (r Report) validate() error {
 	if r.Schema != Schema {
-		return fmt.Errorf("schema %q: want %q", r.Schema, Schema)
+		return fmt.Errorf("schema %q: expected %q", r.Schema, Schema)
 	}
 	if r.Decision != nil && r.Decision.Passed && len(r.Decision.Violations) > 0 {
 		return fmt.Errorf("the decision passes with %d violations", len(r.Decision.Violations))
