@@ -21,7 +21,7 @@ import (
 //
 //   - Each declared license is an SPDX license expression. If a package declares several, all of
 //     them apply.
-//   - "A OR B" is a choice: the user of the package needs to comply with only one of both.
+//   - "A OR B" is a choice: the user of the package needs to comply with only one of the two.
 //   - "A+" and "A-or-later" are a choice between version A and all later versions.
 //   - Letter case is ignored.
 //   - The deprecated GPL-2.0 equals GPL-2.0-only, and GPL-2.0+ equals GPL-2.0-or-later.

@@ -72,8 +72,8 @@ type Policy struct {
 	// provider "kev", or the image is denied. The only value is "approved". Default: no baseline.
 	// Example: "baseline: approved".
 	Baseline Inheritance `json:"baseline,omitempty"`
-	// BaselineMaxAge limits the age of the decision about the approved image that serves as the
-	// baseline. If the decision is older, findings block as without a baseline. Default: 90d.
+	// BaselineMaxAge is the maximum age of the decision about the approved image. If the decision is
+	// older, the baseline is ignored, so its findings block again. Default: 90d.
 	// Example: "baselineMaxAge: 30d".
 	BaselineMaxAge time.Duration `json:"baselineMaxAge,omitempty"`
 	// Signers lists the signers that this policy trusts. The sections provenance, copyAttestations

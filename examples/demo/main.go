@@ -94,7 +94,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	if len(repositories) != 0 {
-		return fmt.Errorf("the approved registry contains repositories: %v", repositories)
+		return fmt.Errorf("the approved registry must be empty, but it contains repositories: %v", repositories)
 	}
 	d.say("The approved registry received 0 writes and has 0 repositories.")
 

@@ -261,7 +261,7 @@ func decodeAuth(auth string) (user, password string, err error) {
 	return user, password, nil
 }
 
-// checked returns nil for empty credentials. It returns an error if a value contains control
+// checked returns the credentials, or nil for empty ones. It returns an error if a value contains control
 // characters, because such a value cannot be sent in an HTTP header.
 func checked(a authn.AuthConfig) (*authn.AuthConfig, error) {
 	if a == (authn.AuthConfig{}) {

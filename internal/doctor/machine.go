@@ -171,7 +171,7 @@ func space(folder func() (string, error), what string) Result {
 	text := fmt.Sprintf("%s has %s free for %s", dir, humanize.Bytes(uint64(max(free, 0))), what)
 	switch {
 	case free < leastSpace:
-		return failed(fmt.Errorf("%s, and a run needs %s: %w", text, humanize.Bytes(leastSpace), syscall.ENOSPC), "")
+		return failed(fmt.Errorf("%s, but a run needs %s: %w", text, humanize.Bytes(leastSpace), syscall.ENOSPC), "")
 	case free < goodSpace:
 		return warned("", "%s; a large image or a database update can need %s", text, humanize.Bytes(goodSpace))
 	}

@@ -156,9 +156,10 @@ func checkBytes(t *testing.T, name string, data []byte) {
 	}
 }
 
-// checks look at the texts in a format. Other formats are JSON.
+// checks are the functions that look for hostile texts in the output of a format, by the name of the
+// format. A format without an entry is JSON.
 var checks = map[string]func(t *testing.T, name string, data []byte){
-	"text":     func(*testing.T, string, []byte) {}, // for terminals, which checkBytes covers
+	"text":     func(*testing.T, string, []byte) {}, // checkBytes covers terminals
 	"json":     func(*testing.T, string, []byte) {}, // lossless: its readers get the text as it was
 	"csv":      csvTexts,
 	"html":     htmlTexts,

@@ -98,8 +98,8 @@ func isHost(component string) bool {
 	return strings.ContainsAny(component, ".:") || lower(component) == loopback
 }
 
-// join joins a host and a repository. If the host looks like a transport, the prefix "docker://" is
-// kept, so that the repository "docker://oci:5000/app" and the folder "oci:5000/app" differ.
+// join joins a host and a repository. If the result could be read as the path of a folder or file,
+// such as "oci:5000/app", join adds the prefix "docker://".
 func join(host, repository string) string {
 	if name := host + "/" + repository; !IsLocal(name) {
 		return name

@@ -13,7 +13,7 @@ import (
 // width is the maximum length of a line in characters.
 const width = 100
 
-// maxChanges is the maximum number of changes in the text. JSON has all.
+// maxChanges is the maximum number of changes in the text. The JSON output has all of them.
 const maxChanges = 20
 
 // Text writes the comparison as text: the inputs that differ, what came out differently, and the

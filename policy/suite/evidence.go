@@ -61,8 +61,8 @@ func (r evidenceReader) config() *evidence.ImageConfig {
 	return &evidence.ImageConfig{User: "65532", Created: r.now}
 }
 
-// standInPackages returns the packages of a platform without listed packages: the packages of
-// its findings, and one package that is always there, so that the SBOM is not empty.
+// standInPackages returns the packages of a platform whose test case lists none: the packages of
+// its findings, and one fixed package, so that the SBOM is not empty.
 func standInPackages(findings []evidence.Finding) []evidence.Package {
 	licenses := []string{"MIT"}
 	packages := []evidence.Package{{Name: "stand-in", Version: "1", Type: "deb", PURL: "pkg:deb/debian/stand-in@1", Licenses: licenses}}
