@@ -7,7 +7,7 @@
 // between, the next run, or the parent process, delivers the prepared record. So each run leaves one
 // record, or none and no tag.
 //
-// The package reads no flags and no environment. It reads the clock only to limit waiting.
+// The package reads no flags and no environment. It takes the clock as a parameter.
 package audit
 
 import (

@@ -54,6 +54,8 @@ type Options struct {
 	// Resume is the ID of a run whose process died, if the caller delivers its record. [Log.Resumed]
 	// returns the prepared record, and [Log.Write] replaces it.
 	Resume string
+	// Now returns the current time, for deadlines of a syslog connection. Required for syslog.
+	Now func() time.Time
 	// Timeout limits each connection to a syslog server and each write to it. Zero means 5 seconds.
 	Timeout time.Duration
 }

@@ -28,7 +28,7 @@ func event(id string) Event {
 
 func open(t *testing.T, target string) (*Log, int) {
 	t.Helper()
-	l, n, err := Open(t.Context(), target, Options{Spool: filepath.Join(t.TempDir(), "spool"), Host: "host", PID: 1, Timeout: 2 * time.Second})
+	l, n, err := Open(t.Context(), target, Options{Spool: filepath.Join(t.TempDir(), "spool"), Host: "host", PID: 1, Now: time.Now, Timeout: 2 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

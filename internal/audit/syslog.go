@@ -40,6 +40,7 @@ type syslog struct {
 	host             string
 	pid              int
 	timeout          time.Duration
+	now              func() time.Time
 	conn             net.Conn
 	framed           bool
 }
@@ -70,7 +71,7 @@ func parseSyslog(target string) (network, address string, isURL bool) {
 }
 
 func newSyslog(network, address string, o Options) *syslog {
-	return &syslog{network: network, address: address, host: o.Host, pid: o.PID, timeout: o.Timeout}
+	return &syslog{network: network, address: address, host: o.Host, pid: o.PID, timeout: o.Timeout, now: o.Now}
 }
 
 // probe connects, or finds out whether the server has closed the connection. UDP has no connection,
@@ -88,7 +89,7 @@ func (s *syslog) probe(ctx context.Context) error {
 
 // isClosed reports whether the server has closed a TCP connection. A syslog server never sends data.
 func (s *syslog) isClosed() bool {
-	if s.conn.SetReadDeadline(time.Now().Add(closedWait)) != nil {
+	if s.conn.SetReadDeadline(s.now().Add(closedWait)) != nil {
 		return true
 	}
 	_, err := s.conn.Read(make([]byte, 1))
@@ -152,7 +153,7 @@ func (s *syslog) send(message []byte) error {
 		message = append(fmt.Appendf(nil, "%d ", len(message)), message...)
 	}
 	// A deadline bounds a server that does not read.
-	if err := s.conn.SetWriteDeadline(time.Now().Add(s.timeout)); err != nil {
+	if err := s.conn.SetWriteDeadline(s.now().Add(s.timeout)); err != nil {
 		return err
 	}
 	n, err := s.conn.Write(message)

@@ -104,7 +104,7 @@ func TestDeadSyslogStopsTheRun(t *testing.T) {
 	if err := log.Prepare(t.Context(), event("1")); err == nil {
 		t.Error("a server that went down is accepted")
 	}
-	if _, _, err := Open(t.Context(), "syslog+tcp://"+l.Addr().String(), Options{Spool: t.TempDir()}); err == nil {
+	if _, _, err := Open(t.Context(), "syslog+tcp://"+l.Addr().String(), Options{Now: time.Now, Spool: t.TempDir()}); err == nil {
 		t.Error("a server that is down is accepted")
 	}
 }

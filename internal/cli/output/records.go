@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/google/uuid"
@@ -67,7 +68,7 @@ func (o *Writer) resumeRecord(ctx context.Context) (err error) {
 // open opens the audit log. A log that cannot be opened is a usage error. A full disk or a syslog
 // server that does not respond is not: the command may succeed later.
 func (r Records) open(ctx context.Context, s Streams, resume string) (*audit.Log, int, error) {
-	log, recovered, err := audit.Open(ctx, r.Audit, audit.Options{Out: s.Out, Spool: r.Spool, Host: r.Host, Resume: resume})
+	log, recovered, err := audit.Open(ctx, r.Audit, audit.Options{Out: s.Out, Spool: r.Spool, Host: r.Host, PID: os.Getpid(), Now: time.Now, Resume: resume})
 	var later *audit.WriteError
 	switch {
 	case err == nil:
