@@ -73,7 +73,7 @@ func checkPath(src Source) error {
 		err = fmt.Errorf("opening the image %s: %q is a file, and an OCI layout is a folder: use docker-archive:%s for the output of \"docker save\", or oci-archive:%s",
 			src, src.Path, src.Path, src.Path)
 	case !isLayout && info.IsDir():
-		err = fmt.Errorf("opening the image %s: %q is a folder, and an archive is a file: for an OCI layout, use oci:%s", src, src.Path, src.Path)
+		err = fmt.Errorf("opening the image %s: %q is a folder, but an archive must be a file: for an OCI layout, use oci:%s", src, src.Path, src.Path)
 	}
 	return inputError(true, err)
 }

@@ -45,12 +45,12 @@ func (f *file) follow(index Index, diffID v1.Hash) error {
 	return nil
 }
 
-// complete lets the index read to the end of the file, and waits until the index returns. Write
-// must not be called after complete.
+// complete marks the end of the file, and waits until the indexer has read it. Write must not be
+// called after complete.
 func (f *file) complete() error { return f.follower.end(io.EOF) }
 
-// abandon makes the reads of the index fail, and waits until the index returns. After complete,
-// abandon does nothing.
+// abandon makes the reads of the indexer fail, and waits until it has ended. After complete, abandon
+// does nothing.
 func (f *file) abandon() error { return f.follower.end(errGivenUp) }
 
 func newFollower(in *os.File) *follower {

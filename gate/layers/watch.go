@@ -54,8 +54,9 @@ const (
 	// watchPerFile is the pause for each file. It keeps the cost of polling below a tenth of a
 	// core.
 	watchPerFile = 50 * time.Microsecond
-	// leastFolders and foldersPerCPU limit the number of folders that exist at once. Catalogers
-	// work on four archives for each CPU, and few archives are nested more than five levels deep.
+	// The number of folders that exist at once is limited to foldersPerCPU for each CPU, but not to
+	// less than leastFolders. Catalogers unpack about four archives for each CPU at once, and each
+	// nested archive is one more folder. So 128 folders are enough even for deeply nested archives.
 	leastFolders  = 1024
 	foldersPerCPU = 128
 )

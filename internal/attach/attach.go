@@ -89,7 +89,7 @@ func Prepare(own trust.Trust, f trust.Format, repo name.Repository, digest v1.Ha
 	}
 	moreLegacy, moreBundles, err := copies.encode(others)
 	if err != nil {
-		return nil, fmt.Errorf("attaching copies to %s: %w", ref, err)
+		return nil, fmt.Errorf("attaching the copied attestations to %s: %w", ref, err)
 	}
 	p := &Prepared{ref: ref, digest: digest, writers: writers{[]owner{ours, others}, o.Locks, o.Now}, bundles: append(bundles, moreBundles...)}
 	for _, one := range append(legacy, moreLegacy...) {

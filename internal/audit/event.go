@@ -92,8 +92,9 @@ type Run struct {
 	Policy Policy `json:"policy"`
 	// Database is the vulnerability database.
 	Database Database `json:"database"`
-	// Evidence is the SHA-256 of everything that the policies evaluated, "sha256:<hex>": of the compact
-	// JSON of the key input in the JSON report. It is missing without a decision.
+	// Evidence is the digest of the evidence that the policies evaluated, "sha256:<hex>": the SHA-256 of
+	// the JSON report's value of "input" as compact JSON, with a line break at the end. It is missing
+	// without a decision.
 	Evidence string `json:"evidence,omitempty"`
 	// EvaluatedAt is the time that the decision applies to. It is missing without a decision.
 	EvaluatedAt time.Time `json:"evaluatedAt,omitzero"`

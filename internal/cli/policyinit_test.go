@@ -27,7 +27,7 @@ func profile(t *testing.T, name string) *policy.Policy {
 	return p
 }
 
-// commentedKey matches a comment line of a profile that is YAML without the comment mark.
+// commentedKey matches a key of a profile that is commented out.
 var commentedKey = regexp.MustCompile(`(?m)^( *)# ( *(?:- )?[a-zA-Z]+:(?: .*)?)$`)
 
 // TestProfileHasNoDeadLine checks that each profile is valid, short and without settings that have

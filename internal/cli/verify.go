@@ -21,7 +21,7 @@ func verifyCommand(s Streams) *cli.Command {
 		Description: "The signature must be for this digest and this repository. With --allow-override, the decision\n" +
 			"may be a denial with a signed override that has not expired.\n\n" +
 			"--signature-only accepts an image that only \"cosign sign\" signed, in the legacy format or as a\n" +
-			"bundle. For an index, only the index needs a signature. A bundle need not name the repository.\n\n" +
+			"bundle. For an index, only the index needs a signature. A bundle is also accepted if it does not name the repository.\n\n" +
 			"In a mirror or pull-through cache, the image has another repository name. Pass the original\n" +
 			"name with --repository. The image and all statements are then read from APPROVED, and must be\n" +
 			"signed for NAME.",

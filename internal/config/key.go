@@ -49,8 +49,8 @@ func (k Key) Found() bool { return slices.Contains(foundKeys, k.Name) }
 
 // risks says why a found file cannot have a key. All other keys have one reason.
 var risks = map[string]string{
-	"cache-dir": "the folder holds the vulnerability database, so the change under review could bring its own database",
-	"temp-dir":  "the image is unpacked there, so the change under review could choose a folder that others can change",
+	"cache-dir": "the folder holds the vulnerability database, so a pull request could bring a database without the vulnerabilities of its image",
+	"temp-dir":  "the image is unpacked there, so a pull request could choose a folder that others can change",
 }
 
 // refusal returns the problem of a key that the file cannot have, or "".

@@ -135,7 +135,7 @@ func TestHostileTextIsHarmless(t *testing.T) {
 	}
 }
 
-// checkBytes fails if the output of a format could act on a terminal or a CI system.
+// checkBytes fails if the output has bytes that a terminal or CI system interprets as a command.
 func checkBytes(t *testing.T, name string, data []byte) {
 	t.Helper()
 	if !utf8.Valid(data) {

@@ -44,8 +44,8 @@ type AttachedSigner struct {
 	Issuer  string `json:"issuer,omitempty"`
 }
 
-// TextAfterError writes the part of the text report that standard error does not have after a failed
-// run: the signatures and statements attached to the image, or nothing if they were not requested.
+// TextAfterError writes the signatures and statements that are attached to the image, if they were
+// requested. After a failed run, standard error already has the rest of the text report.
 func (o TextOptions) TextAfterError(w io.Writer, r Report) error { return o.attachmentsText(w, r) }
 
 // attachmentsText writes only the signatures and statements attached to the image, and nothing if

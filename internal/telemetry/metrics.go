@@ -40,7 +40,7 @@ func Metrics(w io.Writer, r report.Report, exitCode int) error {
 		}
 	}
 	if !v.Until.IsZero() {
-		m.head("imagegate_decision_valid_until_timestamp_seconds", "When the decision can first change without a new image.")
+		m.head("imagegate_decision_valid_until_timestamp_seconds", "Earliest time when the same image can get another decision.")
 		m.add("imagegate_decision_valid_until_timestamp_seconds", float64(v.Until.Unix()), image)
 	}
 	if built := r.Input.Database.Built; !built.IsZero() {

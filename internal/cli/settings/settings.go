@@ -31,7 +31,7 @@ const (
 func ownFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: namedName, EnvVars: []string{namedVariable},
-			Usage: "read the values of flags from the configuration `FILE` (default: " + config.Name + " in this folder or above, with few keys)"},
+			Usage: "read the values of flags from the configuration `FILE` (default: " + config.Name + " in this folder or a parent folder, which may set only some keys)"},
 		&cli.BoolFlag{Name: noneName, EnvVars: []string{noneVariable}, Usage: "read no configuration file"},
 	}
 }

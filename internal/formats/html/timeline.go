@@ -21,9 +21,9 @@ type event struct {
 	About list[about]
 }
 
-// newTimeline returns what happened, and what will change without a new image, in the order of time:
-// the age of the database, the decision, grace periods, exceptions, the support of the distribution,
-// and the end of the pass.
+// newTimeline returns past events, and future changes that need no new image, by date: the age of the
+// database, the decision, grace periods, exceptions, the support of the distribution, and the day when
+// the pass ends.
 func newTimeline(r report.Report, v report.Verdict, items []report.Item, d *data) list[event] {
 	t := timeline{now: runTime(r)}
 	t.past(r, v)

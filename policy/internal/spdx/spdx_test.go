@@ -11,7 +11,7 @@ func denied(patterns []string, licenses ...string) bool {
 	return d.Hits(NewPatterns(patterns).Deny)
 }
 
-// allowed reports whether some choice consists of allowed licenses only.
+// allowed reports whether a choice of the license expressions has only allowed licenses.
 func allowed(patterns []string, licenses ...string) bool {
 	p, d := NewPatterns(patterns), NewDeclared(licenses)
 	return !d.Unread && !d.Hits(func(l *License) bool { return !p.Allow(l) })
