@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -279,5 +281,84 @@ func TestNoTagOnAFullDisk(t *testing.T) {
 		if strings.HasSuffix(r.Path, "/manifests/1") {
 			t.Errorf("a tag is written: %s", r.Path)
 		}
+	}
+}
+
+// TestSyslogThatDiesDuringTheRunStopsTheTag ends a local syslog server while the image is copied.
+func TestSyslogThatDiesDuringTheRunStopsTheTag(t *testing.T) {
+	w := newWork(t, "fixed")
+	socket := filepath.Join(w.dir, "log")
+	server, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.registries["approved"].SetHook(func(_ http.ResponseWriter, r *http.Request) bool {
+		if lab.IsWrite(r) {
+			_ = server.Close()
+		}
+		return false
+	})
+	out, err := w.command(t, "promote", w.source, w.target, "--policy", w.policy, "--key", w.key, "--audit-log", "syslog+unix://"+socket).CombinedOutput()
+	if code := exitCode(t, err); code != 1 || !strings.Contains(string(out), "writing the audit log syslog+unix") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	for _, r := range w.registries["approved"].Writes() {
+		if strings.HasSuffix(r.Path, "/manifests/1") {
+			t.Errorf("a tag is written: %s", r.Path)
+		}
+	}
+}
+
+// TestFailureBeforeTheRunReplacesOldResults checks that a run that cannot open its audit log leaves no
+// report and no metrics of an earlier pass.
+func TestFailureBeforeTheRunReplacesOldResults(t *testing.T) {
+	w := newWork(t, "fixed")
+	report, metrics := filepath.Join(w.dir, "report.json"), filepath.Join(w.dir, "run.prom")
+	args := []string{"check", w.source, "--policy", w.policy, "--output", "json=" + report, "--metrics-file", metrics}
+	if out, err := w.command(t, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	out, err := w.command(t, append(args, "--audit-log", "syslog+tcp://127.0.0.1:1")...).CombinedOutput()
+	if code := exitCode(t, err); code != 1 {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	text, err := os.ReadFile(metrics)
+	if err != nil || !strings.Contains(string(text), "imagegate_exit_code{image=\""+w.source+"\"} 1") || strings.Contains(string(text), "imagegate_problems") {
+		t.Errorf("metrics %s, %v", text, err)
+	}
+	if text, err = os.ReadFile(report); err != nil || !strings.Contains(string(text), `"class": "output"`) || strings.Contains(string(text), `"passed": true`) {
+		t.Errorf("report %s, %v", text, err)
+	}
+}
+
+// TestSignalDuringTheExportChangesNothing sends two signals while the trace of a finished run is
+// exported. The exit code stays the one in the audit record.
+func TestSignalDuringTheExportChangesNothing(t *testing.T) {
+	w := newWork(t, "fixed")
+	log := filepath.Join(w.dir, "audit.log")
+	exporting, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	collector := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		once.Do(func() { close(exporting) })
+		<-release
+	}))
+	defer collector.Close()
+	defer close(release)
+	cmd := w.command(t, "promote", w.source, w.target, "--policy", w.policy, "--key", w.key, "--audit-log", log)
+	cmd.Env = append(cmd.Env, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-exporting
+	for range 2 {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond) // so that both signals arrive
+	}
+	code := exitCode(t, cmd.Wait())
+	w.oneRecord(t, log, code, "passed", 1)
+	if code != 0 {
+		t.Errorf("exit code %d", code)
 	}
 }

@@ -3,7 +3,7 @@
 // [NewEvent] turns the report of a run into one CloudEvents record. A [Log] delivers the record to a
 // file, a stream or a syslog server. Before the first tag is written, [Log.Prepare] proves that the
 // log can be written, and keeps a record on disk that says that the run did not finish. At the end,
-// [Log.Write] delivers the final record and removes the prepared one. If the process dies in
+// [Log.Final] replaces that record, and [Log.Deliver] delivers it and removes it. If the process dies in
 // between, the next run, or the parent process, delivers the prepared record. So each run leaves one
 // record, or none and no tag.
 //

@@ -5,14 +5,19 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
+
+	"github.com/imagegate/imagegate/internal/disk"
 )
 
 // file appends records to a regular file, a pipe or a device.
 type file struct {
-	f *os.File
+	f    *os.File
+	path string // after links
 	// regular: records are on disk after each delivery, and can be read.
 	regular bool
 	// device: an empty line shows whether a record can be written.
@@ -22,11 +27,16 @@ type file struct {
 
 // openFile opens a file, or creates one that only its owner can read.
 func openFile(path string) (sink, error) {
-	flags := os.O_RDWR | os.O_APPEND | os.O_CREATE
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		flags = os.O_WRONLY | os.O_APPEND // not every system opens a pipe for reading and writing
+	resolved, info, err := disk.Resolve(path)
+	if err != nil {
+		return nil, err
 	}
-	f, err := os.OpenFile(path, flags, 0o600)
+	flags := os.O_RDWR | os.O_APPEND | os.O_CREATE
+	if info != nil && !info.Mode().IsRegular() {
+		// Opening a pipe without a reader must not wait.
+		flags = os.O_WRONLY | os.O_APPEND | syscall.O_NONBLOCK
+	}
+	f, err := os.OpenFile(resolved, flags, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -34,6 +44,7 @@ func openFile(path string) (sink, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
+	out.path = resolved
 	return out, nil
 }
 
@@ -55,19 +66,60 @@ func newStream(w io.Writer) (sink, error) {
 	if err != nil {
 		return nil, err
 	}
+	if null, err := os.Stat(os.DevNull); err == nil {
+		if info, err := f.Stat(); err == nil && os.SameFile(null, info) {
+			return nil, &TargetError{"-", "standard output is closed, or is the null device"}
+		}
+	}
 	// Standard output may be a file that was opened without permission to read.
 	out.regular, out.keep = false, true
 	return out, nil
 }
 
-// probe writes an empty line to a device, which may be full. The prepared record shows the same for
-// the disk of a regular file.
+// probe writes an empty line to a device, which may be full. It opens a regular file again that was
+// renamed or removed, as log rotation does.
 func (f *file) probe(context.Context) error {
-	if !f.device {
+	switch {
+	case f.device:
+		_, err := f.f.WriteString("\n")
+		return err
+	case f.regular:
+		return f.reopen()
+	}
+	return nil
+}
+
+// reopen opens the file again if another file, or none, is at its path.
+func (f *file) reopen() error {
+	open, err := f.f.Stat()
+	if err != nil {
+		return err
+	}
+	at, err := os.Lstat(f.path)
+	if err == nil && os.SameFile(open, at) {
 		return nil
 	}
-	_, err := f.f.WriteString("\n")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	again, err := openFile(f.path)
+	if err != nil {
+		return err
+	}
+	next, ok := again.(*file)
+	if !ok || !next.regular {
+		return errors.Join(fmt.Errorf("%s is no longer a regular file", f.path), again.Close())
+	}
+	err = f.f.Close()
+	f.f = next.f
 	return err
+}
+
+func (f *file) reserve(n int64) error {
+	if !f.regular {
+		return nil
+	}
+	return allocate(f.f, n)
 }
 
 // deliver appends the record with one write, so that records of several processes do not mix. If the
@@ -79,6 +131,9 @@ func (f *file) deliver(_ context.Context, e Event) error {
 	}
 	if !f.regular {
 		_, err := f.f.Write(line)
+		return err
+	}
+	if err := f.reopen(); err != nil {
 		return err
 	}
 	complete, err := f.isComplete()
@@ -141,6 +196,8 @@ func (f *file) Close() error {
 type stream struct{ w io.Writer }
 
 func (stream) probe(context.Context) error { return nil }
+
+func (stream) reserve(int64) error { return nil }
 
 func (s stream) deliver(_ context.Context, e Event) error {
 	line, err := encode(e)

@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/report"
 )
 
@@ -52,8 +52,10 @@ type Options struct {
 	// PID is the process id, for syslog.
 	PID int
 	// Resume is the ID of a run whose process died, if the caller delivers its record. [Log.Resumed]
-	// returns the prepared record, and [Log.Write] replaces it.
+	// returns the prepared record, and [Log.Final] replaces it.
 	Resume string
+	// Prepared says that the run in Resume kept a record on disk. If it is gone, it was delivered.
+	Prepared bool
 	// Now returns the current time, for deadlines of a syslog connection. Required for syslog.
 	Now func() time.Time
 	// Timeout limits each connection to a syslog server and each write to it. Zero means 5 seconds.
@@ -69,6 +71,7 @@ type Log struct {
 	prefix   string // of the files of prepared records
 	prepared *prepared
 	resumed  *Event
+	final    *Event
 	done     bool // the record of this run was delivered
 }
 
@@ -76,6 +79,8 @@ type Log struct {
 type sink interface {
 	// probe returns an error if a record cannot be delivered now, as far as that can be known.
 	probe(ctx context.Context) error
+	// reserve makes sure that n bytes can be written, if the sink is a file.
+	reserve(n int64) error
 	// deliver writes one record completely, or returns an error.
 	deliver(ctx context.Context, e Event) error
 	io.Closer
@@ -100,7 +105,7 @@ func Open(ctx context.Context, target string, o Options) (_ *Log, recovered int,
 	}
 	err = l.sink.probe(ctx)
 	if err == nil {
-		err = l.resume(ctx, o.Resume)
+		err = l.resume(ctx, o)
 	}
 	if err == nil {
 		recovered, err = l.recoverAll(ctx)
@@ -126,10 +131,14 @@ func openSink(target string, o Options) (sink, error) {
 	return openFile(target)
 }
 
-// spool returns the path prefix of prepared records: next to a regular file, else in a folder.
+// spool returns the path prefix of prepared records: next to a regular file if its folder can be
+// written, else in a folder of their own.
 func (l *Log) spool(folder string) (prefix string, err error) {
-	if f, ok := l.sink.(*file); ok && f.regular {
-		return l.target + ".pending-", nil
+	if f, ok := l.sink.(*file); ok && f.regular && disk.CheckWritable(filepath.Dir(f.path), 0) == nil {
+		return f.path + ".pending-", nil
+	}
+	if folder == "" {
+		return "", errors.New("there is no folder for prepared records")
 	}
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return "", err
@@ -137,44 +146,64 @@ func (l *Log) spool(folder string) (prefix string, err error) {
 	return filepath.Join(folder, "pending-"+targetKey(l.target)+"-"), nil
 }
 
-// Prepare keeps a record on disk that says that the run did not finish, and returns an error if the
-// log cannot be written. Call it before the first tag is written. A second call replaces the record.
+// Prepare keeps a record on disk that says that the run did not finish, and returns a [*WriteError] if
+// the log cannot be written. Call it before the first tag is written. A second call replaces the
+// record.
 func (l *Log) Prepare(ctx context.Context, e Event) error {
 	e.Data.Recovered = true
 	err := l.sink.probe(ctx)
-	if err == nil && l.prepared == nil {
-		l.prepared, err = prepare(l.prefix + e.ID)
+	if err == nil {
+		err = l.store(e)
 	}
 	if err == nil {
-		err = l.prepared.store(e)
+		err = l.sink.reserve(reserve)
 	}
-	if err != nil {
-		return &WriteError{l.target, err}
-	}
-	return nil
+	return l.failed(err)
 }
 
-// Write delivers the final record and removes the prepared one. On an error the prepared record
-// stays, with the content of the final one if it could be written, and the next run delivers it.
-func (l *Log) Write(ctx context.Context, e Event) error {
+// Final keeps the final record on disk, in place of the prepared one. From now on, another process
+// delivers this record if this one dies.
+func (l *Log) Final(e Event) error {
 	if l.done {
 		return nil
 	}
-	if l.prepared != nil {
-		// The next run delivers this record if the delivery fails.
-		if err := l.prepared.store(e); err != nil {
-			return &WriteError{l.target, err}
-		}
+	l.final = &e
+	return l.failed(l.store(e))
+}
+
+// Deliver delivers the record of Final, and removes it from the disk. After an error, the record stays
+// on disk, and the next run delivers it.
+func (l *Log) Deliver(ctx context.Context) error {
+	if l.done {
+		return nil
 	}
-	if err := l.sink.deliver(ctx, e); err != nil {
-		return &WriteError{l.target, err}
+	if err := l.sink.deliver(ctx, *l.final); err != nil {
+		return l.failed(err)
 	}
+	l.done = true
 	if l.prepared == nil {
 		return nil
 	}
-	done := l.prepared
+	delivered := l.prepared
 	l.prepared = nil
-	return done.remove()
+	return l.failed(delivered.remove())
+}
+
+// store keeps a record on disk.
+func (l *Log) store(e Event) (err error) {
+	if l.prepared == nil {
+		if l.prepared, err = prepare(l.prefix + e.ID); err != nil {
+			return err
+		}
+	}
+	return l.prepared.store(e)
+}
+
+func (l *Log) failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &WriteError{l.target, err}
 }
 
 // Resumed returns the prepared record of the run in Options.Resume. It returns false if that run
@@ -187,16 +216,17 @@ func (l *Log) Resumed() (Event, bool) {
 }
 
 // resume takes over the prepared record of a run whose process died.
-func (l *Log) resume(ctx context.Context, id string) error {
-	if id == "" {
+func (l *Log) resume(ctx context.Context, o Options) error {
+	if o.Resume == "" {
 		return nil
 	}
-	if _, err := os.Stat(l.prefix + id); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	one, err := adopt(l.prefix + id)
-	if err != nil || one == nil {
+	one, err := adopt(l.prefix + o.Resume)
+	if err != nil {
 		return err
+	}
+	if one == nil {
+		l.done = o.Prepared // another run delivered the record
+		return nil
 	}
 	e, err := one.load()
 	switch {

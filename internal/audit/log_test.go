@@ -72,7 +72,7 @@ func TestFileHasOneRecordForEachRun(t *testing.T) {
 		if len(pending(t, path)) == 0 {
 			t.Error("nothing is prepared")
 		}
-		if err := l.Write(t.Context(), event(fmt.Sprint(i))); err != nil {
+		if err := send(t, l, event(fmt.Sprint(i))); err != nil {
 			t.Fatal(err)
 		}
 		if err := l.Close(); err != nil {
@@ -119,7 +119,7 @@ func TestRecordOfADeadRunIsDelivered(t *testing.T) {
 			check(t, other.Close())
 			check(t, l.Close()) // as the kernel does when the process dies
 			next, _ := open(t, path)
-			check(t, next.Write(t.Context(), event("next")))
+			check(t, send(t, next, event("next")))
 			data, err := os.ReadFile(path)
 			check(t, err)
 			if got := strings.Count(string(data), `"id":"dead"`); got != c.runs {
@@ -136,6 +136,15 @@ func TestRecordOfADeadRunIsDelivered(t *testing.T) {
 			}
 		})
 	}
+}
+
+// send delivers a record as a run does at its end.
+func send(t *testing.T, l *Log, e Event) error {
+	t.Helper()
+	if err := l.Final(e); err != nil {
+		return err
+	}
+	return l.Deliver(t.Context())
 }
 
 func check(t *testing.T, err error) {
@@ -207,7 +216,7 @@ func TestStreamGetsTheRecord(t *testing.T) {
 	if out.Len() > 0 {
 		t.Errorf("the prepared record was delivered: %s", &out)
 	}
-	check(t, l.Write(t.Context(), event("1")))
+	check(t, send(t, l, event("1")))
 	if strings.Count(out.String(), "\n") != 1 || !strings.Contains(out.String(), `"type":"io.imagegate.decision.v1"`) {
 		t.Errorf("record %s", &out)
 	}
@@ -247,7 +256,7 @@ func TestParentDeliversTheRecordOfItsChild(t *testing.T) {
 				e = event("run")
 			}
 			e.Data.Why = "parent"
-			check(t, parent.Write(t.Context(), e))
+			check(t, send(t, parent, e))
 			check(t, parent.Close())
 			all := records(t, path)
 			if len(all) != 1 || all[0].Data.Why != c.ending || all[0].Data.Recovered != ok {

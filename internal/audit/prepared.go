@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/gofrs/flock"
+
+	"github.com/imagegate/imagegate/internal/disk"
 )
 
 // maxRecord is the maximum size of a record in bytes.
@@ -48,8 +50,14 @@ func prepare(path string) (*prepared, error) {
 }
 
 // adopt takes over the record of a process that died. It returns nil if the process is alive, or the
-// record is gone.
+// record is gone. It also returns nil for a file of another user, who could have forged it.
 func adopt(path string) (*prepared, error) {
+	if own, err := isOwnFile(path); err != nil || !own {
+		return nil, err
+	}
+	if own, err := isOwnFile(path + lockSuffix); err != nil || !own {
+		return nil, err // without a lock file, another process has just removed the record
+	}
 	lock := flock.New(path+lockSuffix, flock.SetPermissions(0o600))
 	if held, err := lock.TryLock(); err != nil || !held {
 		return nil, err
@@ -62,6 +70,15 @@ func adopt(path string) (*prepared, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return &prepared{path: path, f: f, lock: lock}, nil
+}
+
+// isOwnFile reports whether path is a regular file of this user, and not a link.
+func isOwnFile(path string) (bool, error) {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && info.Mode().IsRegular() && disk.IsOwn(info), err
 }
 
 // store appends the record as a line and waits until it is on disk. A reader takes the last complete

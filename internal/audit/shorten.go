@@ -17,6 +17,7 @@ func shorten(r *Run) bool {
 		{len(r.Policy.Files), func(n int) { r.Policy.Files = r.Policy.Files[:n] }},
 		{len(r.Image.Platforms), func(n int) { r.Image.Platforms = r.Image.Platforms[:n] }},
 		{statements(r.Destinations), func(int) { r.Destinations = withoutStatements(r.Destinations) }},
+		{len(r.Destinations), func(n int) { r.Destinations = r.Destinations[:n] }},
 		{len(r.Requested), func(n int) { r.Requested = r.Requested[:n] }},
 	}
 	longest := 0
@@ -55,7 +56,7 @@ func withoutStatements(all []Destination) []Destination {
 
 // cutTexts cuts the texts that can be long, and returns false if none is.
 func cutTexts(r *Run) (changed bool) {
-	texts := []*string{&r.Why, &r.Image.Reference, &r.Image.Repository, &r.Policy.File, &r.Database.Source}
+	texts := []*string{&r.Why, &r.Actor.User, &r.Actor.Host, &r.Actor.Login, &r.Actor.Job, &r.Actor.Commit, &r.Image.Reference, &r.Image.Repository, &r.Policy.File, &r.Database.Source}
 	if r.Error != nil {
 		copied := *r.Error
 		r.Error = &copied

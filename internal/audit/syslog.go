@@ -77,8 +77,9 @@ func newSyslog(network, address string, o Options) *syslog {
 // probe connects, or finds out whether the server has closed the connection. UDP has no connection,
 // so a server that does not run is not found.
 func (s *syslog) probe(ctx context.Context) error {
-	if s.conn != nil && s.framed && s.isClosed() {
-		_ = s.conn.Close() // the server closed it
+	// Only a new connection shows whether the server of a local socket still runs.
+	if local := s.network == "" || s.network == "unix"; s.conn != nil && (local || s.framed && s.isClosed()) {
+		_ = s.conn.Close() // the server closed it, or a new connection replaces it
 		s.conn = nil
 	}
 	if s.conn != nil {
@@ -148,9 +149,14 @@ func (s *syslog) deliver(ctx context.Context, e Event) error {
 	return s.send(message)
 }
 
+func (*syslog) reserve(int64) error { return nil }
+
 func (s *syslog) send(message []byte) error {
-	if s.framed {
+	switch {
+	case s.framed:
 		message = append(fmt.Appendf(nil, "%d ", len(message)), message...)
+	case s.conn.LocalAddr().Network() == "unix": // a stream, in which a line break ends a message
+		message = append(message, '\n')
 	}
 	// A deadline bounds a server that does not read.
 	if err := s.conn.SetWriteDeadline(s.now().Add(s.timeout)); err != nil {
@@ -210,4 +216,10 @@ func (s *syslog) Close() error {
 func IsRemote(target string) bool {
 	network, _, _ := parseSyslog(target)
 	return network != "" && network != "unix"
+}
+
+// IsFile reports whether a target of [Open] is the path of a file.
+func IsFile(target string) bool {
+	network, _, isURL := parseSyslog(target)
+	return target != "-" && target != "syslog" && network == "" && !isURL
 }

@@ -61,7 +61,7 @@ func TestSyslogOverTCP(t *testing.T) {
 	got := receive(t, l)
 	log, _ := open(t, "syslog+tcp://"+l.Addr().String())
 	check(t, log.Prepare(t.Context(), event("1")))
-	check(t, log.Write(t.Context(), event("1")))
+	check(t, send(t, log, event("1")))
 	checkMessage(t, <-got)
 }
 
@@ -75,7 +75,7 @@ func TestSyslogOverDatagrams(t *testing.T) {
 		t.Cleanup(func() { _ = conn.Close() })
 		log, _ := open(t, target)
 		check(t, log.Prepare(t.Context(), event("1")))
-		check(t, log.Write(t.Context(), event("1")))
+		check(t, send(t, log, event("1")))
 		buf := make([]byte, 65536)
 		check(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
 		n, _, err := conn.ReadFrom(buf)

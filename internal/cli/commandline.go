@@ -83,16 +83,20 @@ func newRecords(c *cli.Context, s Streams, command string) (r output.Records, er
 	return r, err
 }
 
-// auditSpool returns the folder for prepared records.
+// auditSpool returns the folder for prepared records. For an audit log in a file, it may be empty.
 func auditSpool(c *cli.Context) (string, error) {
-	if c.Bool("offline") && audit.IsRemote(c.String(auditFlag.Name)) {
-		return "", exit.Usagef("--offline cannot be used with --audit-log %s, which needs the network", c.String(auditFlag.Name))
+	target := c.String(auditFlag.Name)
+	if c.Bool("offline") && audit.IsRemote(target) {
+		return "", exit.Usagef("--offline cannot be used with --audit-log %s, which needs the network", target)
 	}
 	dir, err := cacheDir(c)
-	if err != nil {
-		return "", err
+	switch {
+	case err == nil:
+		return filepath.Join(dir, "audit"), nil
+	case audit.IsFile(target):
+		return "", nil
 	}
-	return filepath.Join(dir, "audit"), nil
+	return "", err
 }
 
 // startTrace starts a trace if the environment names a collector. It returns nil if not.

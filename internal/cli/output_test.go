@@ -27,16 +27,23 @@ func TestOutputThatCannotBeWrittenIsRefusedBefore(t *testing.T) {
 	if err := os.Chmod("sealed", 0o500); err != nil { //nolint:gosec // without write permission
 		t.Fatal(err)
 	}
+	if err := os.Symlink("file", "link"); err != nil {
+		t.Fatal(err)
+	}
 	cases := map[string][]string{
-		"a folder":                 {"--output", "json=folder"},
-		"below a file":             {"--output", "json=file/report.json"},
-		"no folder":                {"--output", "json=none/report.json"},
-		"a name that is too long":  {"--output", "json=" + strings.Repeat("long ", 52)},
-		"metrics in a folder":      {"--metrics-file", "folder"},
-		"audit log in a folder":    {"--audit-log", "folder"},
-		"audit log without folder": {"--audit-log", "none/audit.log"},
-		"evidence in a file":       {"--evidence-dir", "file"},
-		"evidence below a file":    {"--evidence-dir", "file/evidence"},
+		"a folder":                  {"--output", "json=folder"},
+		"below a file":              {"--output", "json=file/report.json"},
+		"no folder":                 {"--output", "json=none/report.json"},
+		"a name that is too long":   {"--output", "json=" + strings.Repeat("long ", 52)},
+		"metrics in a folder":       {"--metrics-file", "folder"},
+		"audit log in a folder":     {"--audit-log", "folder"},
+		"audit log without folder":  {"--audit-log", "none/audit.log"},
+		"one file for both records": {"--metrics-file", "same", "--audit-log", "same"},
+		"report in the audit log":   {"--audit-log", "a.json", "--output", "json=./a.json"},
+		"report in the metrics":     {"--output", "json=link", "--metrics-file", "file"},
+		"JSON and record":           {"--output", "json", "--audit-log", "-"},
+		"evidence in a file":        {"--evidence-dir", "file"},
+		"evidence below a file":     {"--evidence-dir", "file/evidence"},
 	}
 	if os.Getuid() != 0 && runtime.GOOS != "windows" {
 		cases["a sealed folder"] = []string{"--output", "json=sealed/report.json"}
@@ -61,7 +68,7 @@ func TestOutputThatCannotBeWrittenIsRefusedBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if e.Name() != "folder" && e.Name() != "file" && e.Name() != "sealed" {
+		if e.Name() != "folder" && e.Name() != "link" && e.Name() != "file" && e.Name() != "sealed" {
 			t.Errorf("left behind: %s", e.Name())
 		}
 	}

@@ -90,6 +90,10 @@ type File struct {
 	done       bool
 }
 
+// Resolve follows the symbolic links of this user and root at path. It returns the path of the file,
+// and its information or nil if it does not exist. A link of another user is an [*UntrustedError].
+func Resolve(path string) (string, fs.FileInfo, error) { return follow(path, nil) }
+
 // Prepare creates an empty temporary file in the folder of path. If path cannot be written, because
 // of a missing folder, missing permissions or a full disk, Prepare fails early. The file at path
 // does not change before Commit.

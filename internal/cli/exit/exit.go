@@ -66,7 +66,10 @@ func Classify(ctx context.Context, err error) Verdict {
 		crash      *Fault
 		newer      *attach.NewerError // running again makes a newer decision
 	)
+	var settled *settledError
 	switch {
+	case errors.As(err, &settled):
+		return settled.verdict
 	case err == nil:
 		return Verdict{Code: OK}
 	case errors.Is(err, ErrDenied):
@@ -90,6 +93,25 @@ func Classify(ctx context.Context, err error) Verdict {
 		return Verdict{RegistryCode, registry.IsTransient(err) || !answered && registry.IsCutOff(err)}
 	}
 	return Verdict{Failure, registry.IsTransient(err)}
+}
+
+// settledError is an error whose verdict is recorded, so that a later signal does not change it.
+type settledError struct {
+	verdict Verdict
+	err     error
+}
+
+func (e *settledError) Error() string { return e.err.Error() }
+
+func (e *settledError) Unwrap() error { return e.err }
+
+// Settle returns err with a verdict that [Classify] returns from now on. It returns a plain denial and
+// nil unchanged, because their verdict never changes.
+func Settle(v Verdict, err error) error {
+	if err == nil || err == ErrDenied { //nolint:errorlint // Finish prints nothing for a denial by itself
+		return err
+	}
+	return &settledError{v, err}
 }
 
 // ReportError returns an error in the form of the report, with secrets removed.

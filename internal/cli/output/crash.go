@@ -22,6 +22,8 @@ type crashState struct {
 	Targets []Target
 	TempDir string
 	Records Records
+	// Code is the exit code of a run that has ended. Reports and the record of the run say the same.
+	Code *int
 }
 
 // Tell sends the current report to the parent, which writes it if this process crashes. The sent
@@ -34,10 +36,15 @@ func (o *Writer) Tell() {
 	_ = o.Streams.Child.State(state) // if this fails, a crash report only has less detail
 }
 
-// tellWritten tells the parent that the reports are written, so that it does not overwrite them
-// after a crash.
-func (o *Writer) tellWritten() {
-	_ = o.Streams.Child.State(crashState{TempDir: o.TempDir})
+// tellFinal tells the parent the exit code of the run, and that a record must be delivered. The parent
+// then does not overwrite the reports after a crash.
+func (o *Writer) tellFinal(code int) {
+	_ = o.Streams.Child.State(crashState{TempDir: o.TempDir, Records: o.Records, Code: &code})
+}
+
+// tellWritten tells the parent the exit code of the run, and that nothing is left to write.
+func (o *Writer) tellWritten(code int) {
+	_ = o.Streams.Child.State(crashState{TempDir: o.TempDir, Code: &code})
 }
 
 // Crashed writes the reports for a child that did not complete, and returns the exit code. The exit
@@ -59,12 +66,29 @@ func Crashed(s Streams, r supervise.Result) int {
 	if state.TempDir != "" {
 		layers.Sweep(state.TempDir) // removes the child's folder, which is no longer locked
 	}
+	if state.Code != nil {
+		return ended(ctx, s, state)
+	}
 	if len(state.Targets) == 0 {
 		return exit.Finish(ctx, s.Err, err)
 	}
 	o := &Writer{Report: state.Report, killed: true,
 		Options: Options{Streams: s, Stop: func() {}, Targets: state.Targets, Records: state.Records}}
 	return exit.Finish(ctx, s.Err, o.end(ctx, errors.Join(err, o.resumeRecord(ctx))))
+}
+
+// ended returns the exit code of a run that had ended before its process died. If its record was not
+// delivered, opening the audit log delivers it.
+func ended(ctx context.Context, s Streams, state crashState) int {
+	o := &Writer{Options: Options{Streams: s, Records: state.Records}}
+	err := o.resumeRecord(ctx)
+	if err == nil && o.audit != nil {
+		err = o.audit.Close()
+	}
+	if err != nil {
+		o.warn("the next run delivers the audit record: " + err.Error())
+	}
+	return *state.Code
 }
 
 // cataloger matches the name of the syft cataloger in a stack trace.

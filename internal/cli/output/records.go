@@ -25,8 +25,10 @@ type Records struct {
 	// Spool is the folder for prepared audit records, and Host the name of this machine.
 	Spool, Host string
 	// ID identifies the run in the audit log. New sets it.
-	ID    string
-	Actor audit.Actor
+	ID string
+	// Prepared says that a record of this run is kept on disk. The Writer sets it.
+	Prepared bool
+	Actor    audit.Actor
 	// Requested are the tags that the command line names.
 	Requested []string
 	// Metrics is the file for Prometheus' textfile collector. "" means none.
@@ -35,24 +37,18 @@ type Records struct {
 	Trace *telemetry.Trace `json:"-"`
 }
 
-// openRecords opens the audit log, and checks that the metrics can be written.
+// openRecords opens the audit log.
 func (o *Writer) openRecords(ctx context.Context) error {
-	if file := o.Records.Metrics; file != "" {
-		if err := (Target{File: file}).Check(); err != nil {
-			return exit.Usage(fmt.Errorf("--metrics-file: cannot write %q: %w", file, err))
-		}
-	}
 	if o.Records.Audit == "" {
 		return nil
 	}
-	o.Records.ID = uuid.NewString()
 	log, recovered, err := o.Records.open(ctx, o.Streams, "")
 	if err != nil {
 		return err
 	}
-	o.audit = log
+	o.audit, o.Records.ID = log, uuid.NewString()
 	if recovered > 0 {
-		fmt.Fprintf(o.Streams.Err, "imagegate: warning: the audit log got the records of %d earlier runs that were killed\n", recovered)
+		o.warn(fmt.Sprintf("the audit log got the records of %d earlier runs, which could not deliver them", recovered))
 	}
 	return nil
 }
@@ -68,7 +64,7 @@ func (o *Writer) resumeRecord(ctx context.Context) (err error) {
 // open opens the audit log. A log that cannot be opened is a usage error. A full disk or a syslog
 // server that does not respond is not: the command may succeed later.
 func (r Records) open(ctx context.Context, s Streams, resume string) (*audit.Log, int, error) {
-	log, recovered, err := audit.Open(ctx, r.Audit, audit.Options{Out: s.Out, Spool: r.Spool, Host: r.Host, PID: os.Getpid(), Now: time.Now, Resume: resume})
+	log, recovered, err := audit.Open(ctx, r.Audit, audit.Options{Out: s.Out, Spool: r.Spool, Host: r.Host, PID: os.Getpid(), Now: time.Now, Resume: resume, Prepared: r.Prepared})
 	var later *audit.WriteError
 	switch {
 	case err == nil:
@@ -95,21 +91,49 @@ func (o *Writer) prepareRecord(ctx context.Context) error {
 	r := o.Report
 	r.Finished = time.Now().UTC()
 	r.Error = &report.Error{Class: report.ClassOther, Message: "the process died while it wrote the tags, so any of the requested tags may be written"}
-	return o.audit.Prepare(ctx, o.event(r, diedCode))
+	err := o.audit.Prepare(ctx, o.event(r, diedCode))
+	if err == nil {
+		o.Records.Prepared = true
+		o.Tell()
+	}
+	return err
 }
 
 // writeRecord delivers the audit record. An interrupt does not stop it.
-func (o *Writer) writeRecord(ctx context.Context, code int) error {
+func (o *Writer) writeRecord(ctx context.Context, result exit.Verdict) error {
 	if o.audit == nil {
 		return nil
 	}
+	// If the record cannot be kept on disk, it may still be delivered.
+	kept := o.audit.Final(o.finalEvent(result.Code))
+	if kept == nil {
+		o.Records.Prepared = true
+		o.tellFinal(result.Code)
+	}
+	if err := o.audit.Deliver(context.WithoutCancel(ctx)); err != nil {
+		return errors.Join(err, kept)
+	}
+	return o.audit.Close()
+}
+
+// correctRecord replaces the kept record after it could not be delivered, because that changes the
+// exit code.
+func (o *Writer) correctRecord(result exit.Verdict) {
+	err := o.audit.Final(o.finalEvent(result.Code))
+	if err = errors.Join(err, o.audit.Close()); err != nil {
+		o.warn("the kept audit record is not current: " + err.Error())
+	}
+}
+
+// finalEvent returns the audit record of the run at its end.
+func (o *Writer) finalEvent(code int) audit.Event {
 	e := o.event(o.Report, code)
 	if prepared, ok := o.audit.Resumed(); ok { // it knows the decision, which this process does not
 		prepared.Time, prepared.Data.ExitCode = e.Time, code
 		prepared.Data.DurationSeconds, prepared.Data.Error, prepared.Data.Why = e.Data.DurationSeconds, e.Data.Error, e.Data.Why
-		e = prepared
+		return prepared
 	}
-	return errors.Join(o.audit.Write(context.WithoutCancel(ctx), e), o.audit.Close())
+	return e
 }
 
 // exportTelemetry writes the metrics and ends the trace. An error is a warning, because neither must
@@ -121,17 +145,19 @@ func (o *Writer) exportTelemetry(ctx context.Context, code int) {
 		if err == nil {
 			err = disk.WriteBytes(file, 0o644, buf.Bytes())
 		}
-		o.warn("the metrics are not written", err)
+		if err != nil {
+			o.warn("the metrics are not written: " + err.Error())
+		}
 	}
 	if trace := o.Records.Trace; trace != nil {
-		o.warn("the trace is not exported", trace.End(ctx, o.Report, code))
+		if err := trace.End(ctx, o.Report, code); err != nil {
+			o.warn("the trace is not exported: " + err.Error())
+		}
 	}
 }
 
-func (o *Writer) warn(what string, err error) {
-	if err != nil {
-		fmt.Fprintf(o.Streams.Err, "imagegate: warning: %s: %s\n", what, report.Sanitize(exit.Redact(err.Error())))
-	}
+func (o *Writer) warn(text string) {
+	fmt.Fprintf(o.Streams.Err, "imagegate: warning: %s\n", report.Sanitize(exit.Redact(text)))
 }
 
 // traced also reports each step to the trace.

@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/audit"
 	"github.com/imagegate/imagegate/internal/cli/exit"
+	"github.com/imagegate/imagegate/internal/disk"
 	"github.com/imagegate/imagegate/internal/formats"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/run"
@@ -67,18 +70,16 @@ type Writer struct {
 // New checks that every report and record can be written. That must be known early, because they
 // are written after the tag. The caller must defer Finish.
 func New(ctx context.Context, opts Options) (*Writer, error) {
-	for _, t := range opts.Targets {
-		if err := t.CheckDocument(opts.Command); err != nil {
-			return nil, err
-		}
-		if err := t.Check(); err != nil {
-			return nil, exit.Usage(fmt.Errorf("--output: cannot write the report to %q: %w", t.File, err))
-		}
+	if err := opts.check(); err != nil {
+		opts.Stop()
+		return nil, err
 	}
 	o := &Writer{Options: opts}
 	o.Report.Tool, o.Report.Command, o.Report.Started = opts.Tool, opts.Command, time.Now().UTC()
 	o.Report.Input.Image.Reference = opts.Image
 	if err := o.openRecords(ctx); err != nil {
+		// Reports and metrics of an earlier run must not look like the result of this one.
+		o.Finish(ctx, &err)
 		return nil, err
 	}
 	if opts.Records.Trace != nil {
@@ -87,6 +88,58 @@ func New(ctx context.Context, opts Options) (*Writer, error) {
 	o.Progress = watched{o.Progress, opts.Streams.Child}
 	o.Tell()
 	return o, nil
+}
+
+// check returns a usage error for a report or record that cannot be written, or that would replace
+// another one.
+func (o Options) check() error {
+	type place struct{ flag, path string }
+	var places []place
+	for _, t := range o.Targets {
+		if err := t.CheckDocument(o.Command); err != nil {
+			return err
+		}
+		if err := t.Check(); err != nil {
+			return exit.Usage(fmt.Errorf("--output: cannot write the report to %q: %w", t.File, err))
+		}
+		if t.File != "" && !t.once() {
+			places = append(places, place{"--output", t.File})
+		}
+		if format, _ := formats.ByName(t.Format); t.File == "" && o.Records.Audit == "-" && format.Name != "text" {
+			return exit.Usagef("--audit-log - and --output %s cannot both use standard output: use --output %s=FILE", t.Format, t.Format)
+		}
+	}
+	if file := o.Records.Metrics; file != "" {
+		if err := (Target{File: file}).Check(); err != nil {
+			return exit.Usage(fmt.Errorf("--metrics-file: cannot write %q: %w", file, err))
+		}
+		places = append(places, place{"--metrics-file", file})
+	}
+	if audit.IsFile(o.Records.Audit) {
+		places = append(places, place{"--audit-log", o.Records.Audit})
+	}
+	for i, a := range places {
+		for _, b := range places[:i] {
+			if samePlace(a.path, b.path) {
+				return exit.Usagef("%s and %s name the same file %q", b.flag, a.flag, a.path)
+			}
+		}
+	}
+	return nil
+}
+
+// samePlace reports whether two paths name the same file, also through links or if the file does not
+// exist yet.
+func samePlace(a, b string) bool {
+	at, aInfo, aErr := disk.Resolve(a)
+	bt, bInfo, bErr := disk.Resolve(b)
+	switch {
+	case aErr != nil || bErr != nil:
+		return filepath.Clean(a) == filepath.Clean(b)
+	case aInfo != nil && bInfo != nil:
+		return os.SameFile(aInfo, bInfo) && aInfo.Mode().IsRegular()
+	}
+	return at == bt
 }
 
 // Policies puts the policies into the report.
@@ -132,12 +185,15 @@ func (o *Writer) end(ctx context.Context, err error) error {
 	if lost := o.writeReports(); lost != nil {
 		err = o.unwritten(ctx, err, lost)
 	}
-	if lost := o.writeRecord(ctx, exit.Classify(ctx, err).Code); lost != nil {
+	if lost := o.writeRecord(ctx, exit.Classify(ctx, err)); lost != nil {
 		err = o.unwritten(ctx, err, lost)
+		o.correctRecord(exit.Classify(ctx, err))
 	}
-	o.tellWritten()
-	o.exportTelemetry(ctx, exit.Classify(ctx, err).Code)
-	return err
+	// A signal from now on does not change the recorded result.
+	result := exit.Classify(ctx, err)
+	o.tellWritten(result.Code)
+	o.exportTelemetry(ctx, result.Code)
+	return exit.Settle(result, err)
 }
 
 // writeReports writes the reports and returns the errors of those that could not be written.
