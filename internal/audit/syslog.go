@@ -155,7 +155,7 @@ func (s *syslog) send(message []byte) error {
 	switch {
 	case s.framed:
 		message = append(fmt.Appendf(nil, "%d ", len(message)), message...)
-	case s.conn.LocalAddr().Network() == "unix": // a stream, in which a line break ends a message
+	case s.conn.LocalAddr().Network() == "unix": // in a stream, a line break ends a message
 		message = append(message, '\n')
 	}
 	// A deadline bounds a server that does not read.
