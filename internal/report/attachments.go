@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/imagegate/imagegate/internal/units"
 )
 
 // Attachment is a signature or a statement that is attached to an image or to one of its platforms.
@@ -110,14 +112,14 @@ func (t text) attachment(a Attachment) {
 		t.Item(6, "unknown signer")
 	}
 	if a.Result != "" {
-		t.Item(6, short(a.Result)+", decided "+instant(a.Decided)+t.age(a.Decided))
+		t.Item(6, short(a.Result)+", decided "+units.Instant(a.Decided)+t.age(a.Decided))
 	}
 	switch {
 	case a.Logged.IsZero():
 	case a.LogVerified:
-		t.Item(6, "logged "+instant(a.Logged)+t.age(a.Logged)+", verified")
+		t.Item(6, "logged "+units.Instant(a.Logged)+t.age(a.Logged)+", verified")
 	default:
-		t.Item(6, "claims to be logged "+instant(a.Logged)+t.age(a.Logged))
+		t.Item(6, "claims to be logged "+units.Instant(a.Logged)+t.age(a.Logged))
 	}
 	if !a.Trusted {
 		t.Item(6, "ignored: "+Sanitize(a.Reason))

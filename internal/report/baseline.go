@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/imagegate/imagegate/internal/layout"
+	"github.com/imagegate/imagegate/internal/units"
 )
 
 // baseline names the images of the baseline.
@@ -17,7 +18,7 @@ func (t text) baseline() {
 	if len(b.Digests) > 1 {
 		what = "the approved images share "
 	}
-	t.label("Baseline", what+count(len(b.Findings), "finding"))
+	t.label("Baseline", what+units.Count(len(b.Findings), "finding"))
 	for _, digest := range b.Digests {
 		t.label("", short(digest))
 	}
@@ -39,7 +40,7 @@ func (t text) newFindings() {
 		}
 	}
 	if fresh+known > 0 {
-		t.Item(2, fmt.Sprintf("Compared with the approved image: %s, %d not new.", count(fresh, "new finding"), known))
+		t.Item(2, fmt.Sprintf("Compared with the approved image: %s, %d not new.", units.Count(fresh, "new finding"), known))
 	}
 }
 

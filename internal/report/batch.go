@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/imagegate/imagegate/internal/remedy"
+	"github.com/imagegate/imagegate/internal/units"
 )
 
 // batch is the packages that one command upgrades: packages of one type in one place.
@@ -82,7 +83,7 @@ func (b *batch) others() string {
 	if b.more == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" and %s", count(b.more, "other place"))
+	return fmt.Sprintf(" and %s", units.Count(b.more, "other place"))
 }
 
 // place returns the first place of the source, and the number of its other places.

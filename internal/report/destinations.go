@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/imagegate/imagegate/internal/layout"
+	"github.com/imagegate/imagegate/internal/units"
 )
 
 // destinations describes what was written to each destination, and with all details its digests.
@@ -28,7 +29,7 @@ func (t text) destinations() {
 			rows = append(rows, layout.Row{Cells: []layout.Cell{{Text: short(s.PredicateType)}, {Text: about}, {Text: short(s.Digest)}}})
 		}
 		if len(rows) > 0 {
-			t.Item(2, count(len(rows), "signed statement"))
+			t.Item(2, units.Count(len(rows), "signed statement"))
 			t.Table(4, rows)
 		}
 		t.copiedAttestations(d)
@@ -45,7 +46,7 @@ func (t text) destination(d Destination) {
 		types.add(short(strings.TrimPrefix(s.PredicateType, "https://")))
 	}
 	if len(types.list) > 0 {
-		t.Item(2, count(len(d.Statements), "signed statement")+": "+strings.Join(types.list, ", "))
+		t.Item(2, units.Count(len(d.Statements), "signed statement")+": "+strings.Join(types.list, ", "))
 	}
 	if n := len(d.CopiedAttestations); n > 0 {
 		t.Item(2, fmt.Sprintf("copied attestations: %d (--details)", n))
@@ -75,7 +76,7 @@ func (t text) decidedText(d Destination) string {
 	if d.State == Promoted || d.Decided.IsZero() {
 		return ""
 	}
-	return "decided " + instant(d.Decided) + t.age(d.Decided)
+	return "decided " + units.Instant(d.Decided) + t.age(d.Decided)
 }
 
 // copiedAttestations lists the attestations that were copied from the staging registry, and those
@@ -112,9 +113,9 @@ func copiedText(d Destination) string {
 	if d.State != Promoted {
 		return ""
 	}
-	s := fmt.Sprintf("copied %d of %s, %s", d.BlobsCopied, count(d.Blobs, "blob"), size(d.BytesCopied))
+	s := fmt.Sprintf("copied %d of %s, %s", d.BlobsCopied, units.Count(d.Blobs, "blob"), units.Size(d.BytesCopied))
 	if d.BytesSkipped > 0 {
-		s += "; " + size(d.BytesSkipped) + " existed already or were mounted"
+		s += "; " + units.Size(d.BytesSkipped) + " existed already or were mounted"
 	}
 	return s
 }

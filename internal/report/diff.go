@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/internal/layout"
+	"github.com/imagegate/imagegate/internal/units"
 	"github.com/imagegate/imagegate/policy/diff"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
@@ -71,7 +72,7 @@ func diffText(w io.Writer, c DiffResult) error {
 		if side.Passed {
 			verdict = "PASSED"
 		}
-		t.field(side.name, verdict+" as of "+instant(side.DecisionSummary.EvaluatedAt))
+		t.field(side.name, verdict+" as of "+units.Instant(side.DecisionSummary.EvaluatedAt))
 		t.field("", short(side.Image.Reference)+" "+short(side.Image.Digest))
 		t.field("", "policy "+short(side.Policy.File)+" "+short(side.Policy.Digest))
 	}

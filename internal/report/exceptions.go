@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/internal/layout"
+	"github.com/imagegate/imagegate/internal/units"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
@@ -74,7 +75,7 @@ func (t text) notAffected() {
 		t.label("VEX", fmt.Sprintf("%d not affected (--details)", t.result.Counts.NotAffected))
 		return
 	}
-	t.Section("Not affected according to VEX: " + count(len(t.Decision.NotAffected), "finding"))
+	t.Section("Not affected according to VEX: " + units.Count(len(t.Decision.NotAffected), "finding"))
 	t.Space()
 	for _, n := range t.Decision.NotAffected {
 		s := n.Statement
@@ -86,7 +87,7 @@ func (t text) notAffected() {
 		if s.Signer != nil {
 			by = "signed by " + short(s.Signer.String())
 		}
-		t.Item(4, short(s.Document)+" of "+instant(s.Timestamp)+", "+by)
+		t.Item(4, short(s.Document)+" of "+units.Instant(s.Timestamp)+", "+by)
 	}
 }
 
@@ -95,10 +96,10 @@ func (t text) provenanceMatches() {
 		return
 	}
 	if !t.details {
-		t.label("SIGNED", "provenance meets "+count(len(t.Decision.Provenance), "rule")+" (--details)")
+		t.label("SIGNED", "provenance meets "+units.Count(len(t.Decision.Provenance), "rule")+" (--details)")
 		return
 	}
-	t.Section("Provenance: " + count(len(t.Decision.Provenance), "rule") + " met")
+	t.Section("Provenance: " + units.Count(len(t.Decision.Provenance), "rule") + " met")
 	t.Space()
 	for _, v := range t.Decision.Provenance {
 		t.Item(2, fmt.Sprintf("%s: %s by %s", short(v.Platform), short(cmp.Or(v.Attestation.PredicateType, "signature")), short(v.Attestation.Signer.String())))
@@ -116,10 +117,10 @@ func (t text) allowed() {
 		return
 	}
 	if !t.details {
-		t.label("NO RULE", fmt.Sprintf("matches %s: %s (--details)", count(len(merged), "finding"), severities(merged)))
+		t.label("NO RULE", fmt.Sprintf("matches %s: %s (--details)", units.Count(len(merged), "finding"), severities(merged)))
 		return
 	}
-	t.Section(fmt.Sprintf("Matched by no rule: %s (%s)", count(len(merged), "finding"), severities(merged)))
+	t.Section(fmt.Sprintf("Matched by no rule: %s (%s)", units.Count(len(merged), "finding"), severities(merged)))
 	t.Space()
 	t.brief(merged)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/internal/layout"
+	"github.com/imagegate/imagegate/internal/units"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/diff"
 	"github.com/imagegate/imagegate/policy/evidence"
@@ -56,7 +57,7 @@ func explainText(w io.Writer, a ExplainResult) error {
 	t := explainWriter{text{Writer: layout.New(w, defaultWidth, false), Report: Report{Finished: a.EvaluatedAt}}}
 	t.field("Image", short(a.Image.Reference))
 	t.field("Digest", short(a.Image.Digest))
-	t.field("Evaluated", instant(a.EvaluatedAt))
+	t.field("Evaluated", units.Instant(a.EvaluatedAt))
 	t.field("Policy", short(a.Policy.File)+" "+short(a.Policy.Digest))
 	for _, e := range mergeExplanations(a.Explanations) {
 		t.explanation(e)
@@ -182,7 +183,7 @@ func (t explainWriter) matching(rules []policy.MatchingRule) {
 	for _, r := range rules {
 		grace := ""
 		if r.Grace > 0 {
-			grace = "grace of " + span(r.Grace)
+			grace = "grace of " + units.Span(r.Grace)
 		}
 		scope := ""
 		if r.Scope != "" {

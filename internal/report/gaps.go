@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/imagegate/imagegate/internal/units"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
@@ -40,10 +41,10 @@ func (t text) gaps() {
 	t.gapList("unreadable, so not in the SBOM", unknowns)
 	t.gapList("unmatched", unmatched)
 	if owned > 0 {
-		t.Item(2, fmt.Sprintf("evaluated as part of the package that owns it: %s", count(owned, "file")))
+		t.Item(2, fmt.Sprintf("evaluated as part of the package that owns it: %s", units.Count(owned, "file")))
 	}
 	if suppressed > 0 {
-		t.Item(2, fmt.Sprintf("dropped by grype's own data corrections: %s", count(suppressed, "match")))
+		t.Item(2, fmt.Sprintf("dropped by grype's own data corrections: %s", units.Count(suppressed, "match")))
 	}
 }
 
@@ -55,7 +56,7 @@ func (t text) gapCounts(unknowns, unmatched, suppressed int) {
 		noun, says string
 	}{{unknowns, "file", "unreadable"}, {unmatched, "package", "unmatched"}, {suppressed, "match", "dropped by grype's own corrections"}} {
 		if part.n > 0 {
-			parts = append(parts, count(part.n, part.noun)+" "+part.says)
+			parts = append(parts, units.Count(part.n, part.noun)+" "+part.says)
 		}
 	}
 	if len(parts) > 0 {

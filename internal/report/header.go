@@ -5,9 +5,11 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/imagegate/imagegate/internal/layout"
 	"github.com/imagegate/imagegate/internal/remedy"
+	"github.com/imagegate/imagegate/internal/units"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
@@ -46,7 +48,7 @@ func (t text) tool() {
 		line += " " + short(t.Command)
 	}
 	if at := t.referenceTime(); !at.IsZero() {
-		line += ", " + instant(at)
+		line += ", " + units.Instant(at)
 	}
 	t.Item(0, line)
 	var components []string
@@ -58,7 +60,7 @@ func (t text) tool() {
 	}
 	t.Space()
 	if !t.At.IsZero() {
-		t.label("As of", instant(t.At)+t.timeLeft(t.At)+", with today's database: nothing is promoted")
+		t.label("As of", units.Instant(t.At)+t.timeLeft(t.At)+", with today's database: nothing is promoted")
 	}
 }
 
@@ -75,7 +77,7 @@ func (t text) image() {
 	for _, p := range t.Input.Platforms {
 		line := short(p.Platform)
 		if t.Decision != nil || t.Outcome() != PassedEarlier && t.Outcome() != Overridden { // else the image was not scanned
-			line += fmt.Sprintf(", %s, %s", distribution(p.Distribution), count(len(p.Packages), "package"))
+			line += fmt.Sprintf(", %s, %s", distribution(p.Distribution), units.Count(len(p.Packages), "package"))
 		}
 		t.label("", line)
 		if t.details {
@@ -83,10 +85,10 @@ func (t text) image() {
 		}
 	}
 	if t.Transfer.CacheHits > 0 {
-		t.label("", "SBOMs from the cache: "+count(t.Transfer.CacheHits, "platform"))
+		t.label("", "SBOMs from the cache: "+units.Count(t.Transfer.CacheHits, "platform"))
 	}
 	if t.Transfer.BytesRead > 0 {
-		t.label("", fmt.Sprintf("read %s from the source in %s", size(t.Transfer.BytesRead), count(t.Transfer.Fetches, "fetch")))
+		t.label("", fmt.Sprintf("read %s from the source in %s", units.Size(t.Transfer.BytesRead), units.Count(t.Transfer.Fetches, "fetch")))
 	}
 }
 
@@ -108,7 +110,7 @@ func (t text) database() {
 	}
 	built := "build date unknown"
 	if !db.Built.IsZero() {
-		built = "built " + instant(db.Built) + t.age(db.Built)
+		built = "built " + units.Instant(db.Built) + t.age(db.Built)
 	}
 	if t.details {
 		t.label("Database", built+", schema "+short(db.Schema))
@@ -138,8 +140,8 @@ func (t text) providers(all []evidence.Provider) {
 			oldest = p
 		}
 	}
-	if built := t.Input.Database.Built; !oldest.Captured.IsZero() && (t.details || built.Sub(oldest.Captured) >= day) {
-		t.label("", fmt.Sprintf("oldest data: %s, captured %s%s", short(oldest.Name), instant(oldest.Captured), t.age(oldest.Captured)))
+	if built := t.Input.Database.Built; !oldest.Captured.IsZero() && (t.details || built.Sub(oldest.Captured) >= 24*time.Hour) {
+		t.label("", fmt.Sprintf("oldest data: %s, captured %s%s", short(oldest.Name), units.Instant(oldest.Captured), t.age(oldest.Captured)))
 	}
 	if len(undated) > 0 {
 		t.label("", "data without a date: "+strings.Join(undated, ", "))

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/imagegate/imagegate/internal/layout"
+	"github.com/imagegate/imagegate/internal/units"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -19,7 +20,7 @@ func (t text) override() {
 	t.Space()
 	t.Item(2, "reason: "+Sanitize(o.Reason))
 	t.Item(2, "approver, as stated by the person who ran imagegate: "+short(o.Approver))
-	t.Item(2, "granted "+instant(o.Granted)+t.age(o.Granted)+", expires "+instant(o.Expires)+t.timeLeft(o.Expires))
+	t.Item(2, "granted "+units.Instant(o.Granted)+t.age(o.Granted)+", expires "+units.Instant(o.Expires)+t.timeLeft(o.Expires))
 	if t.Decision != nil {
 		return // the report lists its violations in full
 	}
@@ -28,7 +29,7 @@ func (t text) override() {
 	for _, c := range all[:min(len(all), maxOverridden)] {
 		rows = append(rows, layout.Row{Cells: []layout.Cell{{Text: overriddenName(c.Overridden)}, {Text: short(strings.Join(c.Platforms, ", "))}, {Text: "rule " + short(c.Rule)}}})
 	}
-	t.Item(2, "covers "+count(len(all), "violation"))
+	t.Item(2, "covers "+units.Count(len(all), "violation"))
 	t.Table(4, rows)
 	if more := len(all) - maxOverridden; more > 0 {
 		t.Item(4, fmt.Sprintf("and %d more: see the JSON report", more))

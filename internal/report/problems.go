@@ -9,6 +9,7 @@ import (
 
 	"github.com/imagegate/imagegate/internal/layout"
 	"github.com/imagegate/imagegate/internal/remedy"
+	"github.com/imagegate/imagegate/internal/units"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
@@ -55,7 +56,7 @@ func (t text) fixable(o owner, found []Item) {
 		}
 		t.batch(indent, b)
 	}
-	t.hidden(2, hidden, count(len(all)-maxBatches+1, "other place"))
+	t.hidden(2, hidden, units.Count(len(all)-maxBatches+1, "other place"))
 	if o == ownerBase {
 		t.Item(2, "or: build on a newer base image with \"docker build --pull .\"")
 	}
@@ -67,7 +68,7 @@ func inPackages(found []Item) string {
 	for i := range found {
 		packages[packageKey(found[i].Finding.Package)] = true
 	}
-	return count(len(found), "problem") + " in " + count(len(packages), "package")
+	return units.Count(len(found), "problem") + " in " + units.Count(len(packages), "package")
 }
 
 // batch lists the packages that one command upgrades, and the command.
@@ -97,11 +98,11 @@ func (t text) hidden(indent int, found []Item, places string) {
 	if len(found) == 0 {
 		return
 	}
-	packages := strings.TrimPrefix(inPackages(found), count(len(found), "problem"))
+	packages := strings.TrimPrefix(inPackages(found), units.Count(len(found), "problem"))
 	if places != "" {
 		packages += " in " + places
 	}
-	t.more(indent, count(len(found), "more problem")+packages+": "+severities(found))
+	t.more(indent, units.Count(len(found), "more problem")+packages+": "+severities(found))
 }
 
 // sources lists packages on one line each. The line of the Go standard library is its instruction.
@@ -202,7 +203,7 @@ func (t text) others(title, why string, issues []Item) {
 	if len(issues) == 0 {
 		return
 	}
-	t.Heading(layout.Bold, title, count(len(issues), "problem")+why)
+	t.Heading(layout.Bold, title, units.Count(len(issues), "problem")+why)
 	groups := byRemedy(t.remedies, issues)
 	for at := range groups {
 		if !t.details && at == maxBatches-1 && len(groups) > maxBatches {
@@ -210,7 +211,7 @@ func (t text) others(title, why string, issues []Item) {
 			for _, g := range groups[at:] {
 				more += len(g.issues)
 			}
-			t.more(2, count(more, "more problem"))
+			t.more(2, units.Count(more, "more problem"))
 			return
 		}
 		t.remedyGroup(&groups[at])
@@ -222,7 +223,7 @@ func (t text) remedyGroup(g *remedyGroup) {
 	isCut := !t.details && len(g.issues) > maxOthers+1
 	for at, i := range g.issues {
 		if isCut && at == maxOthers {
-			t.more(2, count(len(g.issues)-at, "more problem")+" of this rule")
+			t.more(2, units.Count(len(g.issues)-at, "more problem")+" of this rule")
 			break
 		}
 		t.Item(2, message(i))

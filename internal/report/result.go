@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/internal/layout"
+	"github.com/imagegate/imagegate/internal/units"
 )
 
 // outcomeNames are the names of the outcomes in machine-readable formats.
@@ -52,7 +53,7 @@ func (r Report) Verdict() Verdict {
 		v.Word, v.Why = "DENIED", r.problems(v.Counts)
 	case Overridden:
 		v.Word = "OVERRIDDEN"
-		v.Why = fmt.Sprintf("denied, but an override allows the image until %s: %s", instant(r.Override.Expires), r.overridden(v.Counts))
+		v.Why = fmt.Sprintf("denied, but an override allows the image until %s: %s", units.Instant(r.Override.Expires), r.overridden(v.Counts))
 	case Passed:
 		v.Word, v.Why = "PASSED", passedWhy(v.Counts)
 		if r.At.IsZero() {
@@ -82,14 +83,14 @@ func (r Report) problems(c Counts) string {
 		return "no violation is listed, but the image did not pass"
 	}
 	fixable, unfixable, _ := splitByFix(merge(r.Decision.Violations))
-	why := count(c.Blocking, "problem")
+	why := units.Count(c.Blocking, "problem")
 	if c.Packages > 0 {
-		why += " in " + count(c.Packages, "package")
+		why += " in " + units.Count(c.Packages, "package")
 	}
 	if found := len(fixable) + len(unfixable); found == 0 {
 		return why
 	} else if other := c.Blocking - found; other > 0 {
-		why = fmt.Sprintf("%s: %s in %s and %d other", count(c.Blocking, "problem"), count(found, "vulnerability"), count(c.Packages, "package"), other)
+		why = fmt.Sprintf("%s: %s in %s and %d other", units.Count(c.Blocking, "problem"), units.Count(found, "vulnerability"), units.Count(c.Packages, "package"), other)
 	}
 	var fixes []string
 	if n := len(fixable); n > 0 {
@@ -109,9 +110,9 @@ func (r Report) problems(c Counts) string {
 // lists it.
 func (r Report) overridden(c Counts) string {
 	if r.Decision == nil {
-		return count(len(Covered(r.Override)), "violation")
+		return units.Count(len(Covered(r.Override)), "violation")
 	}
-	return count(c.Blocking, "problem")
+	return units.Count(c.Blocking, "problem")
 }
 
 func has(n int) string {
@@ -125,7 +126,7 @@ func has(n int) string {
 func passedWhy(c Counts) string {
 	why := "nothing blocks"
 	if c.Warnings > 0 {
-		why += ", " + count(c.Warnings, "warning")
+		why += ", " + units.Count(c.Warnings, "warning")
 	}
 	if c.Excepted > 0 {
 		why += fmt.Sprintf(", %d excepted", c.Excepted)

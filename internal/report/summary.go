@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/imagegate/imagegate/internal/layout"
+	"github.com/imagegate/imagegate/internal/units"
 )
 
 // Summary returns the outcome in one line without a line break, safe to log.
@@ -22,7 +23,7 @@ func Summary(r Report) string {
 		line = fmt.Sprintf("denied %s: %s", image, r.problems(counts))
 	case Overridden:
 		line = fmt.Sprintf("denied %s, but promoted by an override until %s: %s", image,
-			instant(r.Override.Expires), r.overridden(counts))
+			units.Instant(r.Override.Expires), r.overridden(counts))
 	case Unfinished:
 		line = "passed but did not finish " + image
 		if r.Denies() {
@@ -44,7 +45,7 @@ func Summary(r Report) string {
 		line += ", few advisories in the database"
 	}
 	if counts.Warnings > 0 {
-		line += ", " + count(counts.Warnings, "warning")
+		line += ", " + units.Count(counts.Warnings, "warning")
 	}
 	if counts.Excepted > 0 {
 		line += fmt.Sprintf(", %d excepted", counts.Excepted)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/imagegate/imagegate/internal/units"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
@@ -122,7 +123,7 @@ func checkNumbers(t *testing.T, name, text string, c Counts, details bool) {
 	if sum != c.Blocking {
 		t.Errorf("%s: the titles count %d problems of %d in:\n%s", name, sum, c.Blocking, text)
 	}
-	if want := "\n  " + count(c.Blocking, "problem"); c.Blocking > 0 && !strings.Contains(text, want) {
+	if want := "\n  " + units.Count(c.Blocking, "problem"); c.Blocking > 0 && !strings.Contains(text, want) {
 		t.Errorf("%s: the verdict has no %q in:\n%s", name, want, text)
 	}
 	for label, n := range map[string]int{"WARNINGS ": c.Warnings, "EXCEPTED ": c.Excepted, "VEX      ": c.NotAffected} {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/imagegate/imagegate/internal/layout"
+	"github.com/imagegate/imagegate/internal/units"
 )
 
 // verdict writes the last lines: the verdict, why, what was written where, until when it holds, and
@@ -32,7 +33,7 @@ func (t text) verdict() {
 	t.failure()
 	t.writtenText()
 	if until := t.result.Until; !until.IsZero() {
-		t.Item(2, "Valid until "+instant(until)+t.timeLeft(until)+": "+t.untilWhy(until)+".")
+		t.Item(2, "Valid until "+units.Instant(until)+t.timeLeft(until)+": "+t.untilWhy(until)+".")
 	}
 	t.next()
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/imagegate/imagegate/internal/layout"
 	"github.com/imagegate/imagegate/internal/remedy"
+	"github.com/imagegate/imagegate/internal/units"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -141,7 +142,7 @@ func (t text) waived(title string, found []Item) {
 	if len(found) == 0 {
 		return
 	}
-	t.Section(title + ": " + count(len(found), "finding"))
+	t.Section(title + ": " + units.Count(len(found), "finding"))
 	t.Space()
 	t.brief(found)
 }

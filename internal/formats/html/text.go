@@ -10,7 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/internal/units"
 	"github.com/imagegate/imagegate/policy"
 )
 
@@ -103,13 +103,13 @@ func place(p policy.Position) string {
 	return name(p.File) + ":" + strconv.Itoa(p.Line)
 }
 
-// distance says how far an instant is from now, as [report.Distance]. It is empty if either time is
+// distance says how far an instant is from now, as [units.Distance]. It is empty if either time is
 // unknown.
 func distance(now, then time.Time) string {
 	if now.IsZero() || then.IsZero() {
 		return ""
 	}
-	return report.Distance(now, then)
+	return units.Distance(now, then)
 }
 
 // plural returns a number with a noun: "1 finding", "20,000 findings", "2 matches".
