@@ -115,7 +115,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/run":               {"policy", "policy/evidence", "gate", "promote", "internal/attestations", "internal/registry", "internal/report", "internal/trust"},
 		"internal/cli":               {"internal/cli/doctorcmd", "internal/cli/exit", "internal/cli/output", "internal/filekind", "internal/cli/password", "internal/cli/settings", "internal/audit", "internal/replay", "internal/telemetry", "internal/buildinfo", "internal/flags", "internal/help", "internal/reference", "internal/run", "internal/observe", "internal/redact", "policy", "policy/evidence", "policy/suite", "policy/lint", "policy/explain", "policy/format", "internal/attach", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/suites", "internal/formats", "internal/attestations", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/suggest", "internal/supervise"},
 		"internal/cli/output":        {"gate", "gate/layers", "internal/audit", "internal/cli/exit", "internal/disk", "internal/formats", "internal/observe", "internal/report", "internal/run", "internal/suggest", "internal/supervise", "internal/telemetry", "policy", "policy/evidence"},
-		"internal/audit":             {"internal/report", "policy"},
+		"internal/audit":             {"internal/disk", "internal/report", "policy"},
 		"internal/replay":            {"internal/audit", "internal/layout", "internal/report", "policy", "policy/diff"},
 		"internal/telemetry":         {"gate", "internal/report"},
 		"internal/schemas":           nil,
