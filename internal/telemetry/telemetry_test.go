@@ -42,7 +42,7 @@ func only(t *testing.T, c *lab.Collector, name string) *spans.Span {
 func start(t *testing.T, url string) *Trace {
 	t.Helper()
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
-	tr, err := StartTrace(t.Context(), TraceOptions{Command: "promote", Version: "v1",
+	tr, err := StartTrace(t.Context(), TraceOptions{Command: "promote", Version: "v1", Getenv: os.Getenv,
 		TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 		Redact:      func(s string) string { return strings.ReplaceAll(s, "canary", "***") }})
 	if err != nil {
@@ -205,7 +205,7 @@ func (panicking) Shutdown(context.Context) error { panic("canary") }
 
 // TestPanicIsAnError checks that a panic changes nothing but the error of End.
 func TestPanicIsAnError(t *testing.T) {
-	tr, err := StartTrace(t.Context(), TraceOptions{Command: "check", Exporter: panicking{}})
+	tr, err := StartTrace(t.Context(), TraceOptions{Command: "check", Getenv: os.Getenv, Exporter: panicking{}})
 	if err != nil {
 		t.Fatal(err)
 	}

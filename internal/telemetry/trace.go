@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -55,6 +54,8 @@ type TraceOptions struct {
 	// TraceParent and TraceState are the W3C trace context of the caller: the environment variables
 	// TRACEPARENT and TRACESTATE of a CI job. An invalid one is ignored.
 	TraceParent, TraceState string
+	// Getenv returns an environment variable. Required.
+	Getenv func(string) string
 	// Redact removes secrets from the text of an error. Required.
 	Redact func(string) string
 	// Exporter replaces the exporter to the collector, for tests.
@@ -82,7 +83,7 @@ var errVariable = errors.New("OTEL_RESOURCE_ATTRIBUTES or OTEL_TRACES_SAMPLER ca
 // quotes a value of a variable, because it can be a secret. The caller must call End once.
 func StartTrace(ctx context.Context, o TraceOptions) (_ *Trace, err error) {
 	defer recovered(&err)
-	t := &Trace{redact: o.Redact, moved: map[gate.Step]map[string]int64{}, lost: checkHeaders(os.Getenv)}
+	t := &Trace{redact: o.Redact, moved: map[gate.Step]map[string]int64{}, lost: checkHeaders(o.Getenv)}
 	// By default, the library prints to standard error, with the values of variables.
 	otel.SetLogger(logr.Discard())
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(error) { t.lose(errVariable) }))
