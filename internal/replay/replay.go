@@ -271,7 +271,7 @@ func exceptionNames(all []audit.Exception) map[string]string {
 	return joined(found)
 }
 
-// joined joins the values of each name. It sorts them, because without positions they have no order.
+// joined joins the values of each name, sorted: without positions, their order means nothing.
 func joined(found map[string][]string) map[string]string {
 	out := map[string]string{}
 	for name, values := range found {
