@@ -56,12 +56,13 @@ func TestDeadCollectorChangesNoVerdict(t *testing.T) {
 		"gRPC":             {"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"},
 		"invalid endpoint": {"OTEL_EXPORTER_OTLP_ENDPOINT=:// "},
 		"invalid parent":   {"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1", "TRACEPARENT=\x1b[31m", "TRACESTATE=,,"},
-		"invalid header":   {"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_HEADERS=%"},
+		"invalid header":   {"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_HEADERS=canary", "OTEL_RESOURCE_ATTRIBUTES=canary"},
+		"invalid queue":    {"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1", "OTEL_BSP_MAX_QUEUE_SIZE=-1", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=-1"},
 	} {
 		cmd := w.command(t, "check", w.source, "--policy", w.policy)
 		cmd.Env = append(cmd.Env, env...)
 		out, err := cmd.CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "imagegate: warning: ") || !strings.Contains(string(out), "trace is") || bytes.Contains(out, []byte("\x1b[31m")) {
+		if err != nil || !strings.Contains(string(out), "imagegate: warning: ") || !strings.Contains(string(out), "trace is") || bytes.Contains(out, []byte("\x1b[31m")) || bytes.Contains(out, []byte("canary")) {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
 	}

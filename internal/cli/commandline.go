@@ -112,7 +112,7 @@ func startTrace(c *cli.Context, s Streams, command string) (*telemetry.Trace, er
 		return nil, nil
 	}
 	trace, err := telemetry.StartTrace(c.Context, telemetry.TraceOptions{Command: command, Version: tool().Version,
-		TraceParent: os.Getenv("TRACEPARENT"), TraceState: os.Getenv("TRACESTATE"), Redact: exit.Redact})
+		TraceParent: os.Getenv("TRACEPARENT"), TraceState: os.Getenv("TRACESTATE"), Getenv: os.Getenv, Redact: exit.Redact})
 	if err != nil {
 		fmt.Fprintf(s.Err, "imagegate: warning: no trace is exported: %s\n", report.Sanitize(exit.Redact(err.Error())))
 		return nil, nil

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -106,11 +107,22 @@ func policiesOf(c *cli.Context, files string) (policy.Set, error) {
 		}
 		p, err := loadPolicy(path)
 		if err != nil {
-			return nil, err
+			return nil, withoutContent(path, err)
 		}
 		set = append(set, p)
 	}
 	return set, nil
+}
+
+// withoutContent returns an error about a file that a report or record names, without text of the
+// file: a forged record could name any file of this machine.
+func withoutContent(path string, err error) error {
+	var invalid *policy.ParseError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	return exit.Usagef("the file %q, which the report or record names, is not a valid policy (%s): --policy FILE reads a policy with all errors",
+		path, invalid.Problems[0].Position)
 }
 
 // explainable returns the rule of a decision that the user probably meant, or "". A built-in rule

@@ -2,12 +2,11 @@
 //
 // [Read] reads a record: an audit record or a JSON report. [Record.Evaluate] evaluates the policies
 // on the evidence in a JSON report. [Compare] compares a record with the new result: first the
-// causes, such as another policy or database, then the decision, its rules and its exceptions. [Text]
-// and [JSON] write the comparison.
+// causes, such as another policy or database, then the decision, its rules and its exceptions, and
+// with a JSON report every entry. [Text] and [JSON] write the comparison.
 package replay
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -33,21 +32,23 @@ type Record struct {
 	Run audit.Run
 	// Report is the JSON report. It is nil for an audit record.
 	Report *report.Report
+	// Warning says that the audit log ends with a part of a record. It is empty if not.
+	Warning string
 }
 
 // maxLine is the maximum length of an audit record in bytes.
 const maxLine = 16 << 20
 
 // Read reads a record from the content of a file: a JSON report, or an audit log with one record per
-// line. In an audit log, id selects the record; "" selects the last one. A record without a decision
-// of its own is an error.
+// line. In an audit log, id selects the record; "" selects the last one. Lines that are not records are
+// skipped. A record without a decision of its own is an error.
 func Read(data []byte, id string) (Record, error) {
-	e, isLog, err := find(data, id)
+	e, isLog, warning, err := find(data, id)
 	switch {
 	case err != nil:
 		return Record{}, err
 	case isLog:
-		r := Record{ID: e.ID, Run: e.Data}
+		r := Record{ID: e.ID, Run: e.Data, Warning: warning}
 		return r, r.check()
 	case id != "":
 		return Record{}, errors.New("the file is not an audit log, so no record can be selected by its id")
@@ -69,18 +70,28 @@ func readReport(data []byte) (report.Report, error) {
 }
 
 // AddReport adds the JSON report of the same run to an audit record. It returns an error if the report
-// has other evidence than the record names.
+// has another image, time of decision or evidence than the record.
 func (r *Record) AddReport(data []byte) error {
 	parsed, err := readReport(data)
 	if err != nil {
 		return err
 	}
-	if other := audit.NewEvent(parsed, audit.Process{}).Data; other.Evidence != r.Run.Evidence {
+	other := audit.NewEvent(parsed, audit.Process{}).Data
+	switch {
+	case other.Decision == "":
+		return errors.New("the report has no decision")
+	case other.Image.Digest != r.Run.Image.Digest:
+		return fmt.Errorf("the report is about another image (%s) than the audit record (%s)", other.Image.Digest, r.Run.Image.Digest)
+	case !other.EvaluatedAt.Equal(r.Run.EvaluatedAt):
+		return fmt.Errorf("the report has another time of its decision (%s) than the audit record (%s)", instant(other.EvaluatedAt), instant(r.Run.EvaluatedAt))
+	case other.Evidence != r.Run.Evidence:
 		return fmt.Errorf("the report has other evidence (%s) than the audit record names (%s)", other.Evidence, r.Run.Evidence)
 	}
 	r.Report = &parsed
 	return nil
 }
+
+func instant(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
 // check returns an error if the record has no decision of its own.
 func (r Record) check() error {
@@ -94,44 +105,55 @@ func (r Record) check() error {
 }
 
 // find returns the record with the given id in an audit log. isLog is false if data is not an audit
-// log.
-func find(data []byte, id string) (found audit.Event, isLog bool, err error) {
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	lines.Buffer(nil, maxLine)
-	for number := 1; lines.Scan(); number++ {
-		line := bytes.TrimSpace(lines.Bytes())
-		if len(line) == 0 {
+// log. A line that is not a record is skipped: a crash or a full disk can leave a part of one. warning
+// says that the last line was skipped, and is empty if the id selects the record.
+func find(data []byte, id string) (found audit.Event, isLog bool, warning string, err error) {
+	number, at, torn := 0, 0, 0 // the lines read, of the record, and of the last line without a record
+	skipped := 0
+	for line := range bytes.SplitSeq(data, []byte("\n")) {
+		number++
+		if line = bytes.TrimSpace(line); len(line) == 0 {
 			continue
 		}
-		var e audit.Event
-		if err := json.Unmarshal(line, &e); err != nil || e.SpecVersion == "" {
-			if !isLog {
-				return found, false, nil
-			}
-			return found, true, fmt.Errorf("line %d is not an audit record", number)
+		e, ok := parseLine(line)
+		if !ok {
+			torn = number
+			skipped++
+			continue
 		}
 		isLog = true
-		if e.Type != audit.Type {
-			return found, true, fmt.Errorf("line %d has the type %q: this version reads %s", number, e.Type, audit.Type)
-		}
 		if id == "" || e.ID == id {
-			found = e
+			found, at = e, number
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return found, isLog, err
+	switch {
+	case !isLog:
+	case at == 0 && skipped > 0:
+		err = fmt.Errorf("the audit log has no record with the id %q, and lines that are not audit records: %d, the last one is line %d", id, skipped, torn)
+	case at == 0:
+		err = fmt.Errorf("the audit log has no record with the id %q", id)
+	case found.Type != audit.Type:
+		err = fmt.Errorf("line %d has the type %q: this version reads %s", at, found.Type, audit.Type)
+	case id == "" && torn > at:
+		warning = fmt.Sprintf("line %d is not a whole audit record: the record before it, in line %d, is replayed", torn, at)
 	}
-	if isLog && found.ID == "" {
-		return found, true, fmt.Errorf("the audit log has no record with the id %q", id)
+	return found, isLog, warning, err
+}
+
+// parseLine reads a line of an audit log. ok is false if the line is not a record.
+func parseLine(line []byte) (e audit.Event, ok bool) {
+	if len(line) > maxLine {
+		return e, false
 	}
-	return found, isLog, nil
+	err := json.Unmarshal(line, &e)
+	return e, err == nil && e.SpecVersion != ""
 }
 
 // Evaluate evaluates policies on the evidence of a JSON report, as of the time of its decision. It
 // returns the report with the new decision.
 func (r Record) Evaluate(policies policy.Set) report.Report {
 	again := *r.Report
-	decision := policies.Evaluate(again.Input, again.EvaluatedAt)
+	decision := policies.Evaluate(again.Input, r.Run.EvaluatedAt)
 	again.Decision, again.Error, again.Policy.Digest = &decision, nil, policies.Digest()
 	return again
 }
@@ -149,10 +171,13 @@ type Difference struct {
 type Result struct {
 	// SchemaVersion is "1". It increases when a field is removed or changes its meaning.
 	SchemaVersion string `json:"schemaVersion"`
-	// Same is true if the decision, its rules and its exceptions are the same.
+	// Same is true if everything that the record says about the decision is the same. With a JSON
+	// report, that is every entry of the decision. It is false for a shortened record without a report.
 	Same bool `json:"same"`
 	// ID is the id of the audit record. It is missing for a JSON report.
 	ID string `json:"id,omitempty"`
+	// Warning says that the audit log ends with a part of a record. It is missing if not.
+	Warning string `json:"warning,omitempty"`
 	// Image is the digest of the image, and Decision the recorded decision: passed or denied.
 	Image    string `json:"image"`
 	Decision string `json:"decision"`
@@ -161,7 +186,7 @@ type Result struct {
 	// Causes are differences of the inputs: policy, database, image, tool. They need not change the
 	// decision.
 	Causes []Difference `json:"causes"`
-	// Differences are differences of the result: decision, counts, rules, exceptions.
+	// Differences are differences of the result: decision, counts, rules, exceptions, entries.
 	Differences []Difference `json:"differences"`
 	// Changes explain the differences finding by finding, if both sides have findings.
 	Changes []diff.Change `json:"changes,omitempty"`
@@ -170,19 +195,9 @@ type Result struct {
 // Compare compares a record with the report of its replay.
 func Compare(recorded Record, now report.Report) Result {
 	was, is := recorded.Run, audit.NewEvent(now, audit.Process{}).Data
-	out := Result{SchemaVersion: "1", ID: recorded.ID, Image: was.Image.Digest, Decision: was.Decision, EvaluatedAt: was.EvaluatedAt,
-		Causes: []Difference{}, Differences: []Difference{}}
-	cause := func(what, a, b string) { out.Causes = appendIf(out.Causes, Difference{what, a, b}) }
+	out := Result{SchemaVersion: "1", ID: recorded.ID, Warning: recorded.Warning, Image: was.Image.Digest, Decision: was.Decision,
+		EvaluatedAt: was.EvaluatedAt, Causes: causes(was, is), Differences: []Difference{}}
 	result := func(what, a, b string) { out.Differences = appendIf(out.Differences, Difference{what, a, b}) }
-
-	cause("policy", was.Policy.Digest, is.Policy.Digest)
-	cause("database", was.Database.Digest, is.Database.Digest)
-	cause("image", was.Image.Digest, is.Image.Digest)
-	cause("evidence", was.Evidence, is.Evidence)
-	cause("imagegate", was.Tool.Version, is.Tool.Version)
-	for _, name := range []string{"syft", "grype"} {
-		cause(name, was.Tool.Components[name], is.Tool.Components[name])
-	}
 	result("decision", was.Decision, is.Decision)
 	for _, count := range []struct {
 		what string
@@ -191,9 +206,15 @@ func Compare(recorded Record, now report.Report) Result {
 		{"excepted", was.Counts.Excepted, is.Counts.Excepted}, {"not affected", was.Counts.NotAffected, is.Counts.NotAffected}} {
 		result(count.what, strconv.Itoa(count.a), strconv.Itoa(count.b))
 	}
-	if was.Omitted == 0 { // a shortened record does not have all rules
+	switch {
+	case was.Omitted == 0:
 		compareNames(result, "rule", ruleNames(was.Rules), ruleNames(is.Rules))
 		compareNames(result, "exception", exceptionNames(was.Exceptions), exceptionNames(is.Exceptions))
+	case recorded.Report == nil:
+		result("record", fmt.Sprintf("shortened, without %d entries", was.Omitted), "not compared completely (use --report with the JSON report of the run)")
+	}
+	if recorded.Report != nil {
+		out.Differences = append(out.Differences, compareDecisions(recorded.Report.Decision, now.Decision)...)
 	}
 	out.Same = len(out.Differences) == 0
 	if recorded.Report != nil && !out.Same {
@@ -206,6 +227,23 @@ func Compare(recorded Record, now report.Report) Result {
 	return out
 }
 
+// causes returns the inputs that differ.
+func causes(was, is audit.Run) []Difference {
+	out := []Difference{}
+	for _, one := range []Difference{
+		{"policy", was.Policy.Digest, is.Policy.Digest},
+		{"database", was.Database.Digest, is.Database.Digest},
+		{"image", was.Image.Digest, is.Image.Digest},
+		{"evidence", was.Evidence, is.Evidence},
+		{"imagegate", was.Tool.Version, is.Tool.Version},
+		{"syft", was.Tool.Components["syft"], is.Tool.Components["syft"]},
+		{"grype", was.Tool.Components["grype"], is.Tool.Components["grype"]},
+	} {
+		out = appendIf(out, one)
+	}
+	return out
+}
+
 func appendIf(all []Difference, d Difference) []Difference {
 	if d.Recorded == d.Now {
 		return all
@@ -213,22 +251,32 @@ func appendIf(all []Difference, d Difference) []Difference {
 	return append(all, d)
 }
 
-// ruleNames returns the counts of each rule by its name. The position is not compared, because a
-// comment in the policy file moves it.
+// ruleNames returns the counts of each rule by its name. Rules of several policies can have one name.
+// The position is not compared, because a comment in the policy file moves it.
 func ruleNames(all []audit.Rule) map[string]string {
-	out := map[string]string{}
+	found := map[string][]string{}
 	for _, r := range all {
-		out[r.Name] = fmt.Sprintf("%d blocking and %d warning", r.Blocking, r.Warnings)
+		found[r.Name] = append(found[r.Name], fmt.Sprintf("%d blocking and %d warning", r.Blocking, r.Warnings))
 	}
-	return out
+	return joined(found)
 }
 
 // exceptionNames returns what each exception covers, by its vulnerability, rule and package.
 func exceptionNames(all []audit.Exception) map[string]string {
-	out := map[string]string{}
+	found := map[string][]string{}
 	for _, e := range all {
 		name := strings.Join(strings.Fields(e.ID+" "+e.Rule+" "+e.Package), " ")
-		out[name] = fmt.Sprintf("%d covered, by %s until %s", e.Covers, e.Owner, e.Expires.UTC().Format(time.DateOnly))
+		found[name] = append(found[name], fmt.Sprintf("%d covered, by %s until %s, because %q", e.Covers, e.Owner, instant(e.Expires), e.Reason))
+	}
+	return joined(found)
+}
+
+// joined joins the values of each name, sorted: without positions, their order means nothing.
+func joined(found map[string][]string) map[string]string {
+	out := map[string]string{}
+	for name, values := range found {
+		slices.Sort(values)
+		out[name] = strings.Join(values, "; ")
 	}
 	return out
 }

@@ -21,6 +21,10 @@ const maxChanges = 20
 func Text(w io.Writer, r Result) error {
 	var text bytes.Buffer
 	l := layout.New(&text, width, false)
+	if r.Warning != "" {
+		l.Section("Warning")
+		l.Item(2, r.Warning)
+	}
 	if len(r.Causes) > 0 {
 		l.Section("Different inputs")
 		for _, d := range r.Causes {

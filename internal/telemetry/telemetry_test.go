@@ -4,14 +4,20 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
+	"log"
 	"net"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"go.opentelemetry.io/otel"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	spans "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/imagegate/imagegate/gate"
@@ -36,7 +42,7 @@ func only(t *testing.T, c *lab.Collector, name string) *spans.Span {
 func start(t *testing.T, url string) *Trace {
 	t.Helper()
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
-	tr, err := StartTrace(t.Context(), TraceOptions{Command: "promote", Version: "v1",
+	tr, err := StartTrace(t.Context(), TraceOptions{Command: "promote", Version: "v1", Getenv: os.Getenv,
 		TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 		Redact:      func(s string) string { return strings.ReplaceAll(s, "canary", "***") }})
 	if err != nil {
@@ -118,6 +124,93 @@ func TestDeadCollectorCostsLittle(t *testing.T) {
 				t.Errorf("took %s", took)
 			}
 		})
+	}
+}
+
+// TestVariablesStaySecret checks that neither standard error nor an error quotes the value of a
+// variable that the library cannot understand, and that the error names the variable.
+func TestVariablesStaySecret(t *testing.T) {
+	const canary = "Bearer-c4n4ry"
+	for name, names := range map[string]string{
+		"OTEL_EXPORTER_OTLP_HEADERS": "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+		"OTEL_RESOURCE_ATTRIBUTES": "OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_SAMPLER": "OTEL_TRACES_SAMPLER",
+		"OTEL_EXPORTER_OTLP_TIMEOUT": "", "OTEL_BSP_SCHEDULE_DELAY": "", "OTEL_EXPORTER_OTLP_CERTIFICATE": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got lab.Collector
+			server := httptest.NewServer(&got)
+			defer server.Close()
+			t.Setenv(name, canary)
+			var err error
+			printed := standardError(t, func() { err = start(t, server.URL).End(t.Context(), result(), 2) })
+			if strings.Contains(printed, canary) || err != nil && strings.Contains(err.Error(), canary) {
+				t.Errorf("standard error %q, error %v", printed, err)
+			}
+			if names != "" && (err == nil || !strings.Contains(err.Error(), names)) {
+				t.Errorf("the error %v does not name the variable", err)
+			}
+			only(t, &got, "imagegate promote") // what is usable is exported
+		})
+	}
+}
+
+// standardError returns what f writes to standard error, also through the library's own logger.
+func standardError(t *testing.T, f func()) string {
+	t.Helper()
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	before := os.Stderr
+	os.Stderr = write
+	stdr := log.New(write, "", 0)
+	log.SetOutput(write)
+	otel.SetLogger(funcr.New(func(_, args string) { stdr.Print(args) }, funcr.Options{Verbosity: 9}))
+	f()
+	os.Stderr = before
+	log.SetOutput(before)
+	write.Close()
+	printed, err := io.ReadAll(read)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(printed)
+}
+
+// TestLimitsOfTheQueueDoNotPanic checks values that make the library panic.
+func TestLimitsOfTheQueueDoNotPanic(t *testing.T) {
+	for _, name := range []string{"OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_EXPORT_TIMEOUT"} {
+		for _, value := range []string{"-1", "0", "9223372036854775807"} {
+			t.Run(name+"="+value, func(t *testing.T) {
+				var got lab.Collector
+				server := httptest.NewServer(&got)
+				defer server.Close()
+				t.Setenv(name, value)
+				if err := start(t, server.URL).End(t.Context(), result(), 2); err != nil {
+					t.Error(err)
+				}
+				only(t, &got, "imagegate promote")
+			})
+		}
+	}
+}
+
+// panicking is an exporter that panics.
+type panicking struct{}
+
+func (panicking) ExportSpans(context.Context, []sdktrace.ReadOnlySpan) error { panic("canary") }
+
+func (panicking) Shutdown(context.Context) error { panic("canary") }
+
+// TestPanicIsAnError checks that a panic changes nothing but the error of End.
+func TestPanicIsAnError(t *testing.T) {
+	tr, err := StartTrace(t.Context(), TraceOptions{Command: "check", Getenv: os.Getenv, Exporter: panicking{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.End(t.Context(), result(), 0); err == nil || strings.Contains(err.Error(), "canary") {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -9,9 +9,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -31,6 +34,14 @@ const MaxWait = 5 * time.Second
 // exportTimeout limits one request to the collector.
 const exportTimeout = 2 * time.Second
 
+// The limits of the queue of spans. Fixed values replace the variables OTEL_BSP_*, because the library
+// panics for a negative or huge one.
+const (
+	maxQueue    = sdktrace.DefaultMaxQueueSize
+	maxBatch    = sdktrace.DefaultMaxExportBatchSize
+	exportDelay = sdktrace.DefaultScheduleDelay * time.Millisecond
+)
+
 // maxAttribute is the maximum length of a text attribute in characters.
 const maxAttribute = 500
 
@@ -43,6 +54,8 @@ type TraceOptions struct {
 	// TraceParent and TraceState are the W3C trace context of the caller: the environment variables
 	// TRACEPARENT and TRACESTATE of a CI job. An invalid one is ignored.
 	TraceParent, TraceState string
+	// Getenv returns an environment variable. Required.
+	Getenv func(string) string
 	// Redact removes secrets from the text of an error. Required.
 	Redact func(string) string
 	// Exporter replaces the exporter to the collector, for tests.
@@ -62,36 +75,76 @@ type Trace struct {
 	lost  error                          // the first error of an export in the background
 }
 
+// errVariable replaces errors of the library about variables, which quote their values.
+var errVariable = errors.New("OTEL_RESOURCE_ATTRIBUTES or OTEL_TRACES_SAMPLER cannot be understood completely")
+
 // StartTrace starts a trace. The exporter reads the standard variables, such as
-// OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS and OTEL_RESOURCE_ATTRIBUTES. The caller
-// must call End once.
-func StartTrace(ctx context.Context, o TraceOptions) (*Trace, error) {
+// OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS and OTEL_RESOURCE_ATTRIBUTES. No error
+// quotes a value of a variable, because it can be a secret. The caller must call End once.
+func StartTrace(ctx context.Context, o TraceOptions) (_ *Trace, err error) {
+	defer recovered(&err)
+	t := &Trace{redact: o.Redact, moved: map[gate.Step]map[string]int64{}, lost: checkHeaders(o.Getenv)}
+	// By default, the library prints to standard error, with the values of variables.
+	otel.SetLogger(logr.Discard())
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(error) { t.lose(errVariable) }))
 	exporter := o.Exporter
 	if exporter == nil {
-		var err error
 		// Without retries: a collector that is down must not delay the run.
 		exporter, err = otlptracehttp.New(ctx, otlptracehttp.WithTimeout(exportTimeout), otlptracehttp.WithRetry(otlptracehttp.RetryConfig{}))
 		if err != nil {
-			return nil, err
+			return nil, errors.New("the variables OTEL_EXPORTER_OTLP_* cannot be used together")
 		}
 	}
 	about, err := resource.New(ctx,
 		resource.WithAttributes(attribute.String("service.name", "imagegate"), attribute.String("service.version", o.Version)),
 		resource.WithFromEnv())
-	if err != nil && !errors.Is(err, resource.ErrPartialResource) {
-		return nil, err
+	if err != nil {
+		t.lose(errVariable) // the rest of the attributes is usable
 	}
-	t := &Trace{redact: o.Redact, moved: map[gate.Step]map[string]int64{}}
 	t.provider = sdktrace.NewTracerProvider(sdktrace.WithResource(about),
 		sdktrace.WithRawSpanLimits(sdktrace.SpanLimits{AttributeValueLengthLimit: maxAttribute, AttributeCountLimit: 64,
 			EventCountLimit: 64, LinkCountLimit: 8, AttributePerEventCountLimit: 16, AttributePerLinkCountLimit: 16}),
-		sdktrace.WithBatcher(exporter, sdktrace.WithExportTimeout(exportTimeout)))
-	// The library reports failed exports only here, and by default prints them.
+		sdktrace.WithBatcher(guarded{exporter}, sdktrace.WithExportTimeout(exportTimeout), sdktrace.WithBatchTimeout(exportDelay),
+			sdktrace.WithMaxQueueSize(maxQueue), sdktrace.WithMaxExportBatchSize(maxBatch)))
+	// From here on, the library reports failed exports.
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(t.lose))
 	t.tracer = t.provider.Tracer("github.com/imagegate/imagegate")
 	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": o.TraceParent, "tracestate": o.TraceState})
 	t.parent, t.root = t.tracer.Start(ctx, "imagegate "+o.Command)
 	return t, nil
+}
+
+// checkHeaders returns an error if the exporter leaves out a header. It does not quote the header.
+func checkHeaders(getenv func(string) string) error {
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"} {
+		for entry := range strings.SplitSeq(strings.TrimSpace(getenv(name)), ",") {
+			if entry != "" && !strings.Contains(entry, "=") {
+				return fmt.Errorf(`%s has an entry without "=", which is not sent`, name)
+			}
+		}
+	}
+	return nil
+}
+
+// recovered turns a panic of the library into an error: telemetry never changes the result. The value
+// of the panic may quote a variable.
+func recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = errors.New("the OpenTelemetry library stopped unexpectedly: check the variables that begin with OTEL_")
+	}
+}
+
+// guarded is an exporter without panics. The library calls it in goroutines of its own.
+type guarded struct{ sdktrace.SpanExporter }
+
+func (g guarded) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) (err error) {
+	defer recovered(&err)
+	return g.SpanExporter.ExportSpans(ctx, spans)
+}
+
+func (g guarded) Shutdown(ctx context.Context) (err error) {
+	defer recovered(&err)
+	return g.SpanExporter.Shutdown(ctx)
 }
 
 // Start starts the span of a step. It is a child of the span in ctx, or of the root span.
@@ -142,7 +195,8 @@ func stageOf(s gate.Step) gate.Step { return gate.Step{Image: s.Image, Stage: s.
 
 // End ends the root span with the result of the run, and exports what is left. It waits at most
 // [MaxWait], also if ctx is canceled. The error is a reason to warn, never to fail.
-func (t *Trace) End(ctx context.Context, r report.Report, exitCode int) error {
+func (t *Trace) End(ctx context.Context, r report.Report, exitCode int) (err error) {
+	defer recovered(&err)
 	v := r.Verdict()
 	t.root.SetAttributes(
 		attribute.String("imagegate.outcome", v.Outcome.String()),
@@ -160,7 +214,7 @@ func (t *Trace) End(ctx context.Context, r report.Report, exitCode int) error {
 	t.root.End()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), MaxWait)
 	defer cancel()
-	err := t.provider.Shutdown(ctx)
+	err = t.provider.Shutdown(ctx)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return cmp.Or(t.lost, err)
