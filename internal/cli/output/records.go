@@ -151,7 +151,7 @@ func (o *Writer) exportTelemetry(ctx context.Context, code int) {
 	}
 	if trace := o.Records.Trace; trace != nil {
 		if err := trace.End(ctx, o.Report, code); err != nil {
-			o.warn("the trace is not exported: " + err.Error())
+			o.warn("the trace is not exported completely: " + err.Error())
 		}
 	}
 }
