@@ -83,7 +83,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/clock":             nil,
 		"internal/suggest":           nil,
 		"internal/strict":            {"internal/suggest"},
-		"internal/config":            {"internal/disk", "internal/strict", "internal/suggest"},
+		"internal/config":            {"internal/disk", "internal/filekind", "internal/strict", "internal/suggest"},
 		"internal/registry":          {"internal/names"},
 		"internal/observe":           {"gate", "internal/report"},
 		"internal/flags":             {"policy", "internal/suggest"},

@@ -86,21 +86,40 @@ func openCache(c *cli.Context) (*cache.Cache, error) {
 }
 
 func catalogCache(c *cli.Context, limit int64) (*cache.Cache, error) {
-	dir, err := cacheDir(c)
+	dir, err := catalogDir(c)
 	if err != nil {
-		return nil, err
-	}
-	dir = filepath.Join(dir, "catalog")
-	if err := checkFolder(c, dir); err != nil {
 		return nil, err
 	}
 	var key []byte
 	if limit > 0 {
-		if key, err = cacheKey(c, dir); err != nil {
+		if key, err = cacheKey(c, dir, true); err != nil {
 			return nil, err
 		}
 	}
 	return cache.Open(cache.Options{Dir: dir, Max: limit, Now: time.Now, Key: key})
+}
+
+// existingCache opens the SBOM cache for reading, and reports whether its key exists. It writes nothing.
+func existingCache(c *cli.Context) (kept *cache.Cache, hasKey bool, err error) {
+	dir, err := catalogDir(c)
+	if err != nil {
+		return nil, false, err
+	}
+	key, err := cacheKey(c, dir, false)
+	if err != nil {
+		return nil, false, err
+	}
+	kept, err = cache.Open(cache.Options{Dir: dir, Max: 1, Now: time.Now, Key: key})
+	return kept, key != nil, err
+}
+
+func catalogDir(c *cli.Context) (string, error) {
+	dir, err := cacheDir(c)
+	if err != nil {
+		return "", err
+	}
+	dir = filepath.Join(dir, "catalog")
+	return dir, checkFolder(c, dir)
 }
 
 func cacheMax(c *cli.Context) (int64, error) {

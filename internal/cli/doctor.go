@@ -3,7 +3,6 @@ package cli
 import (
 	"github.com/urfave/cli/v2"
 
-	"github.com/imagegate/imagegate/gate/cache"
 	"github.com/imagegate/imagegate/internal/cli/doctorcmd"
 	"github.com/imagegate/imagegate/internal/trust"
 )
@@ -32,8 +31,8 @@ func runDoctor(c *cli.Context, s Streams) error {
 	return doctorcmd.Run(c, s.Out, doctorcmd.Loaders{
 		Keychain: reach.keychain, Transport: reach.transport, UserAgent: userAgent(), Login: loginsOf(c.App).Describe,
 		TempDir: tempDir, CacheDir: cacheDir, DatabaseDir: databaseDir, Policies: loadPolicies, Services: loadServices,
-		Cache:         func(c *cli.Context) (*cache.Cache, error) { return catalogCache(c, 1) },
-		Root:          func(c *cli.Context) (*trust.Root, error) { return trustedRoot(c, false) },
+		Cache:         existingCache,
+		Root:          func(c *cli.Context, dir string) (*trust.Root, error) { return trustedRoot(c, false, dir) },
 		Key:           func(c *cli.Context) (trust.Key, error) { return loadKey(c, s) },
 		Token:         func(c *cli.Context) (trust.TokenSource, error) { return tokenSource(c, Streams{}, "") },
 		IsInteractive: atTerminal(s),

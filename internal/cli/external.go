@@ -42,7 +42,7 @@ func evidenceFor(c *cli.Context, policies policy.Set) (e run.Evidence, err error
 
 // policySigners returns a Trust in the signers that policies name.
 func policySigners(c *cli.Context, signers []policy.SignerRule) (trust.Trust, error) {
-	root, err := trustedRoot(c, slices.ContainsFunc(signers, func(s policy.SignerRule) bool { return s.Key == "" }))
+	root, err := trustedRoot(c, slices.ContainsFunc(signers, func(s policy.SignerRule) bool { return s.Key == "" }), "")
 	if err != nil {
 		return trust.Trust{}, err
 	}

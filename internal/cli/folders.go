@@ -147,11 +147,11 @@ const cacheKeyVariable = "IMAGEGATE_CACHE_KEY"
 const leastCacheKey = 32
 
 // cacheKey returns the secret that authenticates cached SBOMs. The secret comes from
-// IMAGEGATE_CACHE_KEY or from a file in the user's configuration folder, which cacheKey creates if
-// it is missing. The file must be private to this user. It must be outside the cache folder,
+// IMAGEGATE_CACHE_KEY or from a file in the user's configuration folder. If the file is missing,
+// cacheKey returns nil, or creates it if create is set. The file must be private to this user. It must be outside the cache folder,
 // because restoring a shared cache would otherwise restore the key, too. Without a place for such
 // a file, cacheKey returns nil, which disables the cache.
-func cacheKey(c *cli.Context, cacheDir string) ([]byte, error) {
+func cacheKey(c *cli.Context, cacheDir string, create bool) ([]byte, error) {
 	if s := os.Getenv(cacheKeyVariable); s != "" {
 		if len(s) < leastCacheKey {
 			return nil, exit.Usagef("the value of %s is too short: it must have %d characters or more", cacheKeyVariable, leastCacheKey)
@@ -160,8 +160,11 @@ func cacheKey(c *cli.Context, cacheDir string) ([]byte, error) {
 		return sum[:], nil
 	}
 	file, ok := cacheKeyFile(c)
-	if !ok || within(cacheDir, file) || ensureCacheKey(file) != nil {
+	if !ok || within(cacheDir, file) || create && ensureCacheKey(file) != nil {
 		return nil, nil //nolint:nilerr // a missing key only disables the cache
+	}
+	if info, err := os.Lstat(file); !create && (errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0) {
+		return nil, nil
 	}
 	return readCacheKey(file)
 }

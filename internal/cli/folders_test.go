@@ -78,7 +78,7 @@ func TestVolumeWithGroupIsUsedWhereThereIsOneUser(t *testing.T) {
 		if _, err := cacheDir(foldersOfOneUser(dir)); err != nil {
 			t.Fatal(err)
 		}
-		again, err := cacheKey(foldersOfOneUser(""), elsewhere)
+		again, err := cacheKey(foldersOfOneUser(""), elsewhere, true)
 		if err != nil || len(again) != 32 || mount > 0 && string(again) != string(key) {
 			t.Fatalf("mount %d: a key of %d bytes, %v", mount, len(again), err)
 		}
@@ -174,11 +174,11 @@ func TestEmptyKeyOfTheCacheDoesNotStay(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	first, err := cacheKey(foldersOf(""), t.TempDir())
+	first, err := cacheKey(foldersOf(""), t.TempDir(), true)
 	if err != nil || len(first) != 32 {
 		t.Fatalf("a key of %d bytes, %v", len(first), err)
 	}
-	if again, err := cacheKey(foldersOf(""), t.TempDir()); err != nil || string(again) != string(first) {
+	if again, err := cacheKey(foldersOf(""), t.TempDir(), true); err != nil || string(again) != string(first) {
 		t.Errorf("the key changes, %v", err)
 	}
 	entries, err := os.ReadDir(filepath.Dir(file))
@@ -189,7 +189,7 @@ func TestEmptyKeyOfTheCacheDoesNotStay(t *testing.T) {
 	if err := os.WriteFile(file, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if key, err := cacheKey(foldersOf(""), t.TempDir()); err != nil || key != nil {
+	if key, err := cacheKey(foldersOf(""), t.TempDir(), true); err != nil || key != nil {
 		t.Errorf("a key of %d bytes, %v", len(key), err)
 	}
 	if data, err := os.ReadFile(file); err != nil || string(data) != "mine" {

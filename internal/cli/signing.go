@@ -65,7 +65,7 @@ func trusted(c *cli.Context) (trust.Trust, error) {
 	}
 	t.Identities = []trust.Identity{one}
 	var err error
-	if t.Root, err = trustedRoot(c, true); err != nil {
+	if t.Root, err = trustedRoot(c, true, ""); err != nil {
 		return trust.Trust{}, err
 	}
 	if c.String("key") != "" {

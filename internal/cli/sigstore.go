@@ -31,7 +31,7 @@ func loadSigner(c *cli.Context, s Streams) (*trust.Signer, error) {
 	case !keyless && c.String("identity-token") != "":
 		return nil, exit.Usagef("--identity-token needs --keyless")
 	}
-	services, err := loadServices(c)
+	services, err := loadServices(c, "")
 	if err != nil {
 		return nil, err
 	}
@@ -90,15 +90,15 @@ func (p *pendingSigner) ending(err error) error {
 
 // loadServices returns the Sigstore services that certify and record signatures. With a key, it
 // returns services only if --signing-config is given, because --tuf-mirror may be meant only for
-// verifying other signers.
-func loadServices(c *cli.Context) (trust.Services, error) {
+// verifying other signers. tufDir is as for tufRepository.
+func loadServices(c *cli.Context, tufDir string) (trust.Services, error) {
 	path := c.String("signing-config")
 	if path == "" && !c.Bool("keyless") {
 		return trust.Services{}, nil
 	}
 	var services trust.Services
 	if path == "" {
-		m, err := tufRepository(c)
+		m, err := tufRepository(c, tufDir)
 		if err != nil {
 			return trust.Services{}, err
 		}
@@ -117,7 +117,7 @@ func loadServices(c *cli.Context) (trust.Services, error) {
 	// --trusted-root takes precedence over the root of the TUF repository.
 	if services.Root == nil || c.String("trusted-root") != "" {
 		var err error
-		if services.Root, err = trustedRoot(c, false); err != nil {
+		if services.Root, err = trustedRoot(c, false, tufDir); err != nil {
 			return trust.Services{}, err
 		}
 	}
@@ -200,8 +200,8 @@ func useColor(c *cli.Context, w io.Writer) (bool, error) {
 
 // trustedRoot returns the trusted root for verifying certificates: the file in --trusted-root, or
 // the root from the TUF repository. If neither flag is given, it returns nil, or the root of the
-// public Sigstore if must is true.
-func trustedRoot(c *cli.Context, must bool) (*trust.Root, error) {
+// public Sigstore if must is true. tufDir is as for tufRepository.
+func trustedRoot(c *cli.Context, must bool, tufDir string) (*trust.Root, error) {
 	if path := c.String("trusted-root"); path != "" {
 		data, err := readFile("trusted root", path)
 		if err != nil {
@@ -216,7 +216,7 @@ func trustedRoot(c *cli.Context, must bool) (*trust.Root, error) {
 	if !must && c.String("tuf-mirror") == "" {
 		return nil, nil
 	}
-	m, err := tufRepository(c)
+	m, err := tufRepository(c, tufDir)
 	if err != nil {
 		return nil, err
 	}
@@ -227,20 +227,24 @@ func trustedRoot(c *cli.Context, must bool) (*trust.Root, error) {
 	return root, nil
 }
 
-// tufRepository returns the TUF repository with the Sigstore configuration.
-func tufRepository(c *cli.Context) (trust.TUF, error) {
-	m := trust.TUF{URL: c.String("tuf-mirror"), Transport: registry.NewTransport(registry.IdleTimeout)}
+// tufRepository returns the TUF repository with the Sigstore configuration. Its metadata stays in dir.
+// "" means a folder in the cache, which every run should use: old metadata detects a rollback.
+func tufRepository(c *cli.Context, dir string) (trust.TUF, error) {
+	m := trust.TUF{Dir: dir, URL: c.String("tuf-mirror"), Transport: registry.NewTransport(registry.IdleTimeout)}
 	if c.Bool("offline") {
 		return m, exit.Usagef("--offline cannot fetch from a TUF repository: use --trusted-root and, to sign, --signing-config")
 	}
-	dir, err := cacheDir(c)
-	if err != nil {
-		return m, err
+	if dir == "" {
+		users, err := cacheDir(c)
+		if err != nil {
+			return m, err
+		}
+		m.Dir = filepath.Join(users, "tuf")
+		if err := checkFolder(c, m.Dir); err != nil {
+			return m, err
+		}
 	}
-	m.Dir = filepath.Join(dir, "tuf")
-	if err := checkFolder(c, m.Dir); err != nil {
-		return m, err
-	}
+	var err error
 	if path := c.String("tuf-root"); path != "" {
 		if m.URL == "" {
 			return m, exit.Usagef("--tuf-root needs --tuf-mirror: it is the root of a TUF repository other than the public one")

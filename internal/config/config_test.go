@@ -151,7 +151,7 @@ func TestFoundFileSetsOnlyReportingAndCacheSize(t *testing.T) {
 	dir := temp(t)
 	mkdir(t, dir, ".git")
 	mkdir(t, dir, "reports")
-	write(t, dir, "reports/old.json", "{}")
+	write(t, dir, "reports/old.json", "{\n  \"schema\": \"1\",\n  \"tool\": {\n    \"name\": \"imagegate\",\n")
 	write(t, dir, Name, "output: [text, json=reports/old.json, sarif=new.sarif]\ndetails: true\nlog-format: json\nprogress: plain\ncolor: never\nquiet: false\ncache-max: 2GB\n")
 	got, err := load(t, Options{Dir: mkdir(t, dir, "a/b")})
 	if err != nil {
@@ -293,6 +293,12 @@ func TestFoundFileWritesOnlyReportsInItsFolder(t *testing.T) {
 	link(t, outside, filepath.Join(dir, "folder"))
 	link(t, ".git", filepath.Join(dir, "hooks"))
 	mkdir(t, dir, "is.json")
+	write(t, dir, "audit.json", `{"specversion":"1.0","type":"imagegate.run"}`)
+	write(t, dir, "page.json", "imagegate v0.1.0 check, 2026-11-23 04:00 UTC\n") // a report in another format
+	write(t, dir, "empty.json", "")
+	mkdir(t, dir, "clone/.git")
+	mkdir(t, dir, "tree/a")
+	write(t, dir, "tree/.git", "gitdir: elsewhere\n")
 	for path, want := range map[string]string{
 		"../x.json":       "only into its own folder",
 		"a/../../x.json":  "only into its own folder",
@@ -310,7 +316,12 @@ func TestFoundFileWritesOnlyReportsInItsFolder(t *testing.T) {
 		"hooks/x.json":    "through the symbolic link",
 		"is.json":         "not a regular file",
 		"plain.txt/x.txt": "not a folder",
-		"none/x.json":     "no such file",
+		"none/x.json":     `folder "none" does not exist`,
+		"audit.json":      `can replace only reports of imagegate in the same format, and "audit.json" is none`,
+		"page.json":       `"page.json" is none`,
+		"empty.json":      `"empty.json" is none`,
+		"clone/x.json":    `cannot write into another repository, and "clone" is one`,
+		"tree/a/x.json":   `cannot write into another repository, and "tree" is one`,
 	} {
 		file := write(t, dir, Name, "output: [\"json="+path+"\"]\n")
 		if _, err := load(t, Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), file+":1:10: ") {

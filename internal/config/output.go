@@ -3,18 +3,21 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/imagegate/imagegate/internal/filekind"
 )
 
 // checkOutput checks the file of a report that a found file names, and returns its path without "..":
 // the system would follow a link before it. The report has text that the author of a change
-// controls, so it must not become a hook or a script, or replace a file outside the folder.
-func checkOutput(folder *os.Root, file string, extensions []string) (string, error) {
+// controls, so it must not become a hook or a script, or replace any other file than an older report.
+func checkOutput(folder *os.Root, format, file string, extensions []string) (string, error) {
 	file = filepath.ToSlash(file)
 	clean := path.Clean(file)
 	switch {
@@ -34,24 +37,61 @@ func checkOutput(folder *os.Root, file string, extensions []string) (string, err
 			return "", err
 		}
 	}
-	return clean, nil
+	return clean, checkReplaced(folder, format, filepath.FromSlash(clean))
+}
+
+// checkReplaced refuses to replace a file that is not a report of imagegate in this format: it may be
+// an audit log or a document that another step of the job downloaded.
+func checkReplaced(folder *os.Root, format, name string) error {
+	f, err := folder.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot check what %q is: %w", name, cause(err))
+	}
+	defer f.Close()
+	head, err := io.ReadAll(io.LimitReader(f, filekind.Head))
+	switch {
+	case err != nil:
+		return fmt.Errorf("cannot check what %q is: %w", name, cause(err))
+	case !filekind.IsOwn(format, head):
+		return fmt.Errorf("a file that imagegate finds by itself can replace only reports of imagegate in the same format, and %q is none: remove it, or use another name", name)
+	}
+	return nil
 }
 
 // checkPart checks one file or folder on the path of a report. It refuses links, because a link could
-// lead to a file that checkOutput refuses by its name.
+// lead to a file that checkOutput refuses by its name, and the checkout of another repository.
 func checkPart(folder *os.Root, name string, last bool) error {
 	info, err := folder.Lstat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && last:
 		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("folder %q does not exist", name)
 	case err != nil:
-		return err
+		return fmt.Errorf("cannot check what %q is: %w", name, cause(err))
 	case info.Mode()&fs.ModeSymlink != 0:
 		return fmt.Errorf("a file that imagegate finds by itself cannot write through the symbolic link %q", name)
 	case last && !info.Mode().IsRegular():
 		return fmt.Errorf("%q is not a regular file", name)
-	case !last && !info.IsDir():
+	case last:
+		return nil
+	case !info.IsDir():
 		return fmt.Errorf("%q is not a folder", name)
 	}
+	if _, err := folder.Lstat(filepath.Join(name, ".git")); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("a file that imagegate finds by itself cannot write into another repository, and %q is one", name)
+	}
 	return nil
+}
+
+// cause returns the reason in an error about a file, without the name of the system call.
+func cause(err error) error {
+	var failed *fs.PathError
+	if errors.As(err, &failed) {
+		return failed.Err
+	}
+	return err
 }

@@ -115,7 +115,7 @@ func (p *parser) resolve(k Key, s string) (string, error) {
 		}
 		if p.folder != nil {
 			var err error
-			if path, err = checkOutput(p.folder, path, k.Extensions); err != nil {
+			if path, err = checkOutput(p.folder, word, path, k.Extensions); err != nil {
 				return "", fmt.Errorf("%q: %w", s, err)
 			}
 		}

@@ -6,7 +6,7 @@
 // that fixes it.
 //
 // A check starts an upload in an approved registry and cancels it. It writes nothing else to a
-// registry. It has no flags and no environment: the caller passes everything as [Options].
+// registry, and leaves no file on the machine. It has no flags and no environment: the caller passes everything as [Options].
 package doctor
 
 import (
@@ -83,8 +83,8 @@ type Options struct {
 
 	// TempDir, CacheDir and DatabaseDir return the folders of a run, or why a run refuses them.
 	TempDir, CacheDir, DatabaseDir func() (string, error)
-	// Cache opens the cache of SBOMs.
-	Cache func() (*cache.Cache, error)
+	// Cache opens the cache of SBOMs without creating its key. hasKey means that the key exists.
+	Cache func() (kept *cache.Cache, hasKey bool, err error)
 	// NamedCache is the cache folder if a flag names it. Commands then need the same flag.
 	NamedCache string
 	// Policies loads the policies. Nil means that none are given.

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -51,8 +52,9 @@ func options(t *testing.T, login keychain) Options {
 	folder := func() (string, error) { return dir, nil }
 	return Options{Keychain: login, Transport: http.DefaultTransport, Now: time.Now, TempDir: folder, CacheDir: folder,
 		DatabaseDir: func() (string, error) { return filepath.Join(dir, "db"), nil },
-		Cache: func() (*cache.Cache, error) {
-			return cache.Open(cache.Options{Dir: filepath.Join(dir, "catalog"), Now: time.Now})
+		Cache: func() (*cache.Cache, bool, error) {
+			kept, err := cache.Open(cache.Options{Dir: filepath.Join(dir, "catalog"), Now: time.Now})
+			return kept, true, err
 		}}
 }
 
@@ -115,6 +117,59 @@ func TestUploadIsCanceledAtItsRegistryOnly(t *testing.T) {
 			t.Errorf("%s: %+v\n%s", kind, got, all)
 		}
 		mu.Unlock()
+	}
+}
+
+// TestUploadIsCanceledAfterTheTimeIsUp checks that the upload does not stay if the check ends as soon as
+// the upload has begun.
+func TestUploadIsCanceledAfterTheTimeIsUp(t *testing.T) {
+	canceled := make(chan struct{}, 1)
+	host := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.Method {
+		case http.MethodDelete:
+			canceled <- struct{}{}
+			w.WriteHeader(http.StatusNoContent)
+		case http.MethodPost:
+			w.Header().Set("Location", "/v2/a/blobs/uploads/7")
+			w.WriteHeader(http.StatusAccepted)
+		}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o := options(t, robot)
+	o.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+		resp, err := http.DefaultTransport.RoundTrip(r)
+		if r.Method == http.MethodPost {
+			cancel()
+		}
+		return resp, err
+	})
+	o.registryCheck(registry.Approved, tag(t, host+"/a:1")).Run(ctx)
+	select {
+	case <-canceled:
+	default:
+		t.Error("the upload stays")
+	}
+}
+
+// TestReasonOfNoConnectionIsShort checks that a failed connection, which the client tries twice, has one
+// short reason, and that another failure keeps its text.
+func TestReasonOfNoConnectionIsShort(t *testing.T) {
+	a := &access{repo: tag(t, "r.example/a:1").Repository}
+	dial := func(err error) error {
+		return &url.Error{Op: "Get", URL: "https://r.example/v2/", Err: &net.OpError{Op: "dial", Net: "tcp", Err: err}}
+	}
+	for want, cause := range map[string]error{
+		"r.example cannot be reached: connection refused": errors.Join(dial(os.NewSyscallError("connect", syscall.ECONNREFUSED)), dial(os.NewSyscallError("connect", syscall.ECONNREFUSED))),
+		"r.example cannot be reached: no such host":       dial(&net.DNSError{Err: "no such host", Name: "r.example", Server: "192.0.2.1:53"}),
+	} {
+		if got := a.refused("log in", cause); got.Message != want || got.Err == nil {
+			t.Errorf("%v: %+v", cause, got)
+		}
+	}
+	proxy := &url.Error{Op: "Get", URL: "https://r.example/v2/", Err: &net.OpError{Op: "proxyconnect", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}}
+	if got := a.refused("log in", proxy); !strings.Contains(got.Message, "proxyconnect") {
+		t.Errorf("%+v", got)
 	}
 }
 

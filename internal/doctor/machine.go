@@ -95,7 +95,7 @@ func (o Options) mendDatabase(err error) string {
 
 // cache reads the SBOMs in the cache. A run ignores damaged entries, so they are not a failure.
 func (o Options) cache(ctx context.Context) Result {
-	kept, err := o.Cache()
+	kept, hasKey, err := o.Cache()
 	if err != nil {
 		var untrusted *disk.UntrustedError
 		if errors.As(err, &untrusted) {
@@ -109,6 +109,8 @@ func (o Options) cache(ctx context.Context) Result {
 		return failed(err, cacheCommand)
 	case len(v.Damaged) > 0:
 		return warned(o.pruneCommand(), "%d of %d SBOMs are damaged, and their images will be scanned again: %s", len(v.Damaged), v.Checked, v.Damaged[0])
+	case !hasKey:
+		return ok("%d SBOMs, no cache key yet: a run creates it", v.Entries)
 	case v.Checked < v.Entries:
 		return ok("%d SBOMs, of which the last %d used are intact", v.Entries, v.Checked)
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -109,6 +110,10 @@ func (a *access) read(ctx context.Context, ref name.Reference) error {
 	return err
 }
 
+// cancelLimit is the time limit for canceling an upload, which also happens if the time of the check is
+// up or the user interrupts it. It ends before the patience of the check.
+const cancelLimit = patience * 3 / 4
+
 // write starts an upload and cancels it. Only this proves the right to write: some token servers
 // give a token to everyone. An upload that cannot be canceled expires in the registry.
 func (a *access) write(ctx context.Context) error {
@@ -117,6 +122,8 @@ func (a *access) write(ctx context.Context) error {
 		return err
 	}
 	if at != nil && at.Host == a.repo.RegistryStr() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelLimit)
+		defer cancel()
 		_, _ = a.do(ctx, http.MethodDelete, at.String(), http.StatusNoContent)
 	}
 	return nil
@@ -162,7 +169,32 @@ func statusOf(err error) int {
 }
 
 // unreachable returns the result for a registry that does not answer as a registry does.
-func (a *access) unreachable(err error) Result { return failed(err, a.mendConnection(err)) }
+// The client tries HTTPS and then HTTP, and its error has two long texts.
+func (a *access) unreachable(err error) Result {
+	r := failed(err, a.mendConnection(err))
+	if why := disconnected(err); why != "" && r.Mend == askCommand(a.repo.Registry) {
+		r.Message = fmt.Sprintf("%s cannot be reached: %s", a.repo.RegistryStr(), why)
+	}
+	return r
+}
+
+// disconnected returns why there is no connection, such as "connection refused", or "" if the server
+// answered.
+func disconnected(err error) string {
+	var (
+		unknown *net.DNSError
+		number  syscall.Errno
+	)
+	switch {
+	case statusOf(err) != 0:
+		return ""
+	case errors.As(err, &unknown):
+		return unknown.Err
+	case errors.As(err, &number):
+		return number.Error()
+	}
+	return ""
+}
 
 func (a *access) mendConnection(err error) string {
 	var (

@@ -82,9 +82,17 @@ func (o Options) identity(ctx context.Context) Result {
 	case !dated:
 		return warned(identityCommand, "the identity token does not state when it expires")
 	case !o.Now().Before(end):
-		return failed(fmt.Errorf("the identity token expired at %s, %s ago", end.UTC().Format(time.RFC3339), o.Now().Sub(end).Round(time.Second)), identityCommand)
+		return failed(&ExpiredError{End: end, Now: o.Now()}, identityCommand)
 	}
 	return ok("the identity token is valid until %s", end.UTC().Format(time.RFC3339))
+}
+
+// ExpiredError means that the identity token has expired.
+type ExpiredError struct{ End, Now time.Time }
+
+// Error says when the token expired.
+func (e *ExpiredError) Error() string {
+	return fmt.Sprintf("the identity token expired at %s, %s ago", e.End.UTC().Format(time.RFC3339), e.Now.Sub(e.End).Round(time.Second))
 }
 
 // sigstore fetches the trusted root and the services.

@@ -2,7 +2,8 @@
 // SBOMs and statements. An error can then say what a file is, instead of listing all keys that are
 // unknown.
 //
-// The result is only for error messages. Parsers do not use it.
+// [IsOwn] recognizes a report that imagegate wrote, before another one replaces it. Parsers use
+// neither.
 package filekind
 
 import (

@@ -71,3 +71,26 @@ func TestErrorSaysWhatTheFileIs(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestForeignFilesAreNotOwn checks that documents of other tools, and files that only mention imagegate,
+// are not taken for reports of imagegate. Package formats tests the reports themselves.
+func TestForeignFilesAreNotOwn(t *testing.T) {
+	for format, files := range map[string][]string{
+		"text":          {"", "imagegate is a program\n", "note\nimagegate v0.1.0 check, 2026-11-23 04:00 UTC\n"},
+		"json":          {"{}", `{"specversion":"1.0","id":"1","type":"imagegate.run.v1"}`, `{"schema": "1", "tool": {"name": "other", "x": "imagegate"}}`},
+		"sarif":         {`{"$schema": "s", "version": "2.1.0", "runs": [{"tool": {"driver": {"name": "other"}}}]}`},
+		"openvex":       {`{"@context": "https://openvex.dev/ns/v0.2.0", "@id": "x", "author": "vendor", "tooling": "imagegate"}`},
+		"cyclonedx":     {`{"bomFormat":"CycloneDX","metadata":{"tools":{"components":[{"name":"syft"}]},"component":{"name":"imagegate"}}}`},
+		"spdx":          {`{"spdxVersion":"SPDX-2.3","creationInfo":{"creators":["Tool: syft"]},"name":"Tool: imagegate"}`},
+		"csv":           {"record,status\n"},
+		"html":          {`<!doctype html><title>imagegate</title>`},
+		"none":          {"imagegate"},
+		"cyclonedx-vex": {"[]"},
+	} {
+		for _, data := range files {
+			if IsOwn(format, []byte(data)) {
+				t.Errorf("%s: %q is taken for a report", format, data)
+			}
+		}
+	}
+}

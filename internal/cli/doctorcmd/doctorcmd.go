@@ -39,13 +39,15 @@ type Loaders struct {
 	Login func(host string) string
 
 	TempDir, CacheDir, DatabaseDir func(*cli.Context) (string, error)
-	Cache                          func(*cli.Context) (*cache.Cache, error)
-	Policies                       func(*cli.Context) (policy.Set, error)
-	Key                            func(*cli.Context) (trust.Key, error)
+	// Cache opens the cache. It does not create the key of the cache, and reports whether one exists.
+	Cache    func(*cli.Context) (*cache.Cache, bool, error)
+	Policies func(*cli.Context) (policy.Set, error)
+	Key      func(*cli.Context) (trust.Key, error)
 	// Token returns the source of the identity token without asking the user.
-	Token    func(*cli.Context) (trust.TokenSource, error)
-	Services func(*cli.Context) (trust.Services, error)
-	Root     func(*cli.Context) (*trust.Root, error)
+	Token func(*cli.Context) (trust.TokenSource, error)
+	// Services and Root keep the metadata of a TUF repository in the folder dir.
+	Services func(c *cli.Context, dir string) (trust.Services, error)
+	Root     func(c *cli.Context, dir string) (*trust.Root, error)
 	// IsInteractive means that the command can ask the user.
 	IsInteractive bool
 }
@@ -64,6 +66,9 @@ func Run(c *cli.Context, w io.Writer, l Loaders) error {
 	if err := l.signer(c, &o); err != nil {
 		return err
 	}
+	if usesSigstore(c) {
+		defer l.sigstore(c, &o)()
+	}
 	results, err := doctor.Run(c.Context, o)
 	if err != nil {
 		return err
@@ -76,7 +81,19 @@ func Run(c *cli.Context, w io.Writer, l Loaders) error {
 	if err != nil {
 		return fmt.Errorf("writing the results: %w", err)
 	}
-	return doctor.Failure(results)
+	return failure(results)
+}
+
+// failure returns the error of a run with the first failed check. With an expired token, a run fails
+// when it asks for a certificate.
+func failure(results []doctor.Result) error {
+	err := doctor.Failure(results)
+	var failed *doctor.FailedError
+	var expired *doctor.ExpiredError
+	if errors.As(err, &failed) && errors.As(failed.Failed[0].Err, &expired) {
+		failed.Failed[0].Err = exit.Trust(expired)
+	}
+	return err
 }
 
 // width returns the width of a terminal, or the width of a line in a log.
@@ -95,7 +112,7 @@ func (l Loaders) options(c *cli.Context) doctor.Options {
 		TempDir:     func() (string, error) { return l.TempDir(c) },
 		CacheDir:    func() (string, error) { return l.CacheDir(c) },
 		DatabaseDir: func() (string, error) { return l.DatabaseDir(c) },
-		Cache:       func() (*cache.Cache, error) { return l.Cache(c) },
+		Cache:       func() (*cache.Cache, bool, error) { return l.Cache(c) },
 	}
 	if os.Getenv("IMAGEGATE_CACHE_DIR") == "" {
 		o.NamedCache = c.String("cache-dir")
@@ -141,15 +158,6 @@ func (l Loaders) signer(c *cli.Context, o *doctor.Options) error {
 	if keyless && o.Key != "" {
 		return exit.Usagef("--key and --keyless cannot be used together")
 	}
-	if keyless || c.String("tuf-mirror") != "" || c.String("trusted-root") != "" {
-		o.Sigstore = func() error {
-			_, err := l.Services(c)
-			if err == nil && !keyless {
-				_, err = l.Root(c)
-			}
-			return err
-		}
-	}
 	if keyless {
 		o.Identity = func(ctx context.Context) (string, error) { return l.identityToken(ctx, c) }
 		return nil
@@ -172,6 +180,33 @@ func (l Loaders) signer(c *cli.Context, o *doctor.Options) error {
 		return trust.Fingerprint(key.PublicKey()), nil
 	}
 	return nil
+}
+
+func usesSigstore(c *cli.Context) bool {
+	return c.Bool("keyless") || c.String("tuf-mirror") != "" || c.String("trusted-root") != ""
+}
+
+// sigstore adds the check of Sigstore. The metadata that it fetches is in a temporary folder, which
+// remove removes: doctor leaves no file.
+func (l Loaders) sigstore(c *cli.Context, o *doctor.Options) (remove func()) {
+	parent, err := l.TempDir(c)
+	var dir string
+	if err == nil {
+		dir, err = os.MkdirTemp(parent, "imagegate-doctor-")
+	}
+	if err != nil {
+		err = fmt.Errorf("making a temporary folder: %w", err)
+		o.Sigstore = func() error { return err }
+		return func() {}
+	}
+	o.Sigstore = func() error {
+		_, err := l.Services(c, dir)
+		if err == nil && !c.Bool("keyless") {
+			_, err = l.Root(c, dir)
+		}
+		return err
+	}
+	return func() { _ = os.RemoveAll(dir) } // at most, a small folder of temporary files stays
 }
 
 // identityToken returns the identity token of a job, or "" if promote would open the browser.

@@ -24,6 +24,7 @@ func (o *Writer) textOptions(w io.Writer) report.TextOptions {
 func (o *Writer) lastLines() {
 	switch failure := o.Report.Error; {
 	case o.Structured:
+		o.structuredVerdict()
 	case failure == nil && o.showsText():
 	case failure != nil && failure.Class == report.ClassUsage:
 	default:

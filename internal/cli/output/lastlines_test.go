@@ -24,9 +24,9 @@ func TestVerdictIsShownOnce(t *testing.T) {
 		"text and JSON":                 {[]Target{json, onOut}, nil, false, ""},
 		"JSON":                          {[]Target{json}, nil, false, "PASSED"},
 		"text to a file":                {[]Target{toFile}, nil, false, "PASSED"},
-		"structured logs":               {[]Target{json}, nil, true, ""},
+		"structured logs":               {[]Target{json}, nil, true, "{"},
 		"a failure":                     {[]Target{onOut}, failure(report.ClassRegistry), false, "FAILED"},
-		"a failure and structured logs": {[]Target{onOut}, failure(report.ClassRegistry), true, ""},
+		"a failure and structured logs": {[]Target{onOut}, failure(report.ClassRegistry), true, "{"},
 		"a mistake on the command line": {[]Target{onOut}, failure(report.ClassUsage), false, ""},
 	} {
 		var stderr bytes.Buffer

@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -65,7 +66,7 @@ func apply(c *cli.Context, keys []config.Key, w io.Writer, check Check) error {
 	quiet := isQuiet(c)
 	for _, v := range chosen(c, file.Values) {
 		f := flagOf(c.Command.Flags, v.Key.Name)
-		for _, text := range v.Texts {
+		for _, text := range texts(v, file.Found) {
 			if err := check(config.At(v.Position), usageOf(f), text); err != nil {
 				return err
 			}
@@ -78,6 +79,16 @@ func apply(c *cli.Context, keys []config.Key, w io.Writer, check Check) error {
 		announce(c, w, file)
 	}
 	return nil
+}
+
+// texts returns the values that the file sets. If a found file sends every report to a file, the text
+// report still goes to standard output, because the change under review must not hide the result.
+func texts(v config.Value, found bool) []string {
+	toFile := func(s string) bool { return strings.Contains(s, "=") }
+	if found && v.Key.Form == config.Output && !slices.ContainsFunc(v.Texts, func(s string) bool { return !toFile(s) }) {
+		return append([]string{"text"}, v.Texts...)
+	}
+	return v.Texts
 }
 
 // load returns the configuration file, or nil if there is none.

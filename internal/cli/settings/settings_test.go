@@ -157,6 +157,30 @@ func TestFoundFileNeverChoosesThePolicy(t *testing.T) {
 	}
 }
 
+// TestFoundFileNeverRemovesTheTextReport checks that a found file which sends every report to a file
+// adds them to the text report, and that the user can replace both.
+func TestFoundFileNeverRemovesTheTextReport(t *testing.T) {
+	for file, want := range map[string][]string{
+		"output: json=r.json":               {"text", "json=r.json"},
+		"output: [json=r.json, text=a.txt]": {"text", "json=r.json", "text=a.txt"},
+		"output: [json=r.json, text]":       {"json=r.json", "text"},
+		"output: json":                      {"json"}, // the verdict is on standard error
+	} {
+		inRepository(t, file+"\n")
+		got, _, err := run(t, "check")
+		if diff := cmp.Diff(values{"output": want}, got); diff != "" || err != nil {
+			t.Errorf("%s: %v\n%s", file, err, diff)
+		}
+		if got, _, err = run(t, "check", "-o", "json=mine.json"); err != nil || cmp.Diff(values{"output": []string{"json=mine.json"}}, got) != "" {
+			t.Errorf("%s: the flag does not replace the file: %v, %v", file, got, err)
+		}
+		writeFile(t, "named.yaml", "output: json=r.json\n")
+		if got, _, err = run(t, "check", "--config", "named.yaml"); err != nil || cmp.Diff(values{"output": []string{"json=r.json"}}, got) != "" {
+			t.Errorf("a named file: %v, %v", got, err)
+		}
+	}
+}
+
 // TestFileIsChosen checks which file is read: the file of the flag, of the variable, or the found
 // one.
 func TestFileIsChosen(t *testing.T) {

@@ -1,0 +1,43 @@
+package observe
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/policy"
+)
+
+// TestVerdictIsOneStructuredLine checks the keys and the level of the verdict for each kind of end, and
+// that hostile text stays on the line.
+func TestVerdictIsOneStructuredLine(t *testing.T) {
+	for name, tt := range map[string]struct {
+		decision       *policy.Decision
+		err            *report.Error
+		level, outcome string
+		why            string
+	}{
+		"passed": {&policy.Decision{Passed: true}, nil, "INFO", "passed", ""},
+		"denied": {&policy.Decision{Violations: []policy.Violation{{Rule: "r", Kind: policy.KindDatabase, Message: "m"}}}, nil, "WARN", "denied", "1 problem"},
+		"failed": {nil, &report.Error{Class: report.ClassRegistry, Message: "a\x1b[31m\u202eb"}, "ERROR", "undecided", "no decision was made"},
+	} {
+		var r report.Report
+		r.Decision, r.Error = tt.decision, tt.err
+		r.Input.Image.Reference, r.Input.Image.Digest = "staging.example/a:1\n::error::x\u202e", "sha256:1"
+		var out bytes.Buffer
+		LogVerdict(&out, r)
+		var line struct{ Time, Level, Msg, Outcome, Why, Image, Digest string }
+		if err := json.Unmarshal(out.Bytes(), &line); err != nil || strings.Count(out.String(), "\n") != 1 {
+			t.Fatalf("%s: %v\n%s", name, err, &out)
+		}
+		if line.Msg != "verdict" || line.Level != tt.level || line.Outcome != tt.outcome || !strings.Contains(line.Why, tt.why) || line.Why == "" ||
+			!strings.HasPrefix(line.Image, "staging.example/a:1") || line.Digest != "sha256:1" || line.Time == "" {
+			t.Errorf("%s: %s", name, &out)
+		}
+		if strings.ContainsAny(line.Image+line.Why, "\x1b\u202e\n") {
+			t.Errorf("%s: not sanitized: %q", name, &out)
+		}
+	}
+}
