@@ -20,7 +20,7 @@ func (o *Writer) textOptions(w io.Writer) report.TextOptions {
 
 // lastLines writes the verdict to standard error if no text report shows it on the terminal. After a
 // failure the error follows, which a text report on standard output does not repeat. A mistake on
-// the command line needs no verdict, and structured logs have no room for one.
+// the command line needs no verdict. In structured logs, the verdict is one line.
 func (o *Writer) lastLines() {
 	switch failure := o.Report.Error; {
 	case o.Structured:
