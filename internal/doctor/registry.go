@@ -178,8 +178,8 @@ func (a *access) unreachable(err error) Result {
 	return r
 }
 
-// disconnected returns why there is no connection, such as "connection refused", or "" if the server
-// answered.
+// disconnected returns the reason of a failed connection, such as "connection refused". It returns ""
+// if the server answered.
 func disconnected(err error) string {
 	var (
 		unknown *net.DNSError

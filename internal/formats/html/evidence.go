@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/imagegate/imagegate/internal/report"
+	"github.com/imagegate/imagegate/internal/units"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
@@ -72,7 +73,7 @@ func digests(r report.Report) []digestRow {
 			note = join(note, plural(len(p.Packages), "package"))
 		}
 		if p.Size > 0 {
-			note = join(note, size(p.Size))
+			note = join(note, units.Size(p.Size))
 		}
 		add("Platform", p.Platform, p.Digest, note)
 		if p.Base != nil {

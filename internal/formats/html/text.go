@@ -134,17 +134,3 @@ func thousands(n int) string {
 	}
 	return s
 }
-
-// size formats a size in decimal units, as registries do.
-func size(n int64) string {
-	const unit = 1000
-	if n < unit {
-		return fmt.Sprintf("%d B", n)
-	}
-	value, prefix := float64(n)/unit, 0
-	for value >= unit && prefix < 4 {
-		value /= unit
-		prefix++
-	}
-	return fmt.Sprintf("%.1f %cB", value, "kMGTP"[prefix])
-}
