@@ -99,7 +99,8 @@ func catalogCache(c *cli.Context, limit int64) (*cache.Cache, error) {
 	return cache.Open(cache.Options{Dir: dir, Max: limit, Now: time.Now, Key: key})
 }
 
-// existingCache opens the SBOM cache for reading, and reports whether its key exists. It writes nothing.
+// existingCache opens the SBOM cache only for reading, and reports whether a cache key exists. It
+// writes nothing.
 func existingCache(c *cli.Context) (kept *cache.Cache, hasKey bool, err error) {
 	dir, err := catalogDir(c)
 	if err != nil {

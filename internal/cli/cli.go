@@ -99,8 +99,8 @@ func newApp(s Streams) *cli.App {
 		HideHelp: true, // see help.Asked
 		// A file name may have a comma. Variables have one value per line.
 		SliceFlagSeparator: "\n",
-		// The function classify alone determines the exit code, not the ExitCode method of an
-		// error.
+		// classify alone determines the exit code. This handler keeps the flag library from exiting
+		// with the result of an error's ExitCode method.
 		ExitErrHandler: func(*cli.Context, error) {},
 		OnUsageError:   onUsageError,
 		Action:         noSuchCommand,
@@ -112,7 +112,7 @@ func newApp(s Streams) *cli.App {
 	return app
 }
 
-// prepare sets the fields that are the same for all commands.
+// prepare sets the fields that all commands have in common.
 func prepare(commands []*cli.Command) {
 	for _, c := range commands {
 		c.OnUsageError = onUsageError
@@ -126,7 +126,8 @@ func prepare(commands []*cli.Command) {
 	}
 }
 
-// onUsageError explains an error of the flag parser.
+// onUsageError returns an error of the flag parser as a usage error. For an unknown flag, the error
+// suggests a similar flag.
 func onUsageError(c *cli.Context, err error, _ bool) error {
 	_, unknown, ok := strings.Cut(err.Error(), "flag provided but not defined: -")
 	if !ok {

@@ -32,7 +32,8 @@ func TestFlagsMayFollowArguments(t *testing.T) {
 	}
 }
 
-// TestEveryCommandHasHelp checks that each command shows its help, and the program the exit codes.
+// TestEveryCommandHasHelp checks that each command shows its help, and that the help of imagegate
+// itself lists the exit codes.
 func TestEveryCommandHasHelp(t *testing.T) {
 	for _, line := range []string{"--help", "help", "promote --help", "check -h", "help verify", "report --help", "report help", "report diff --help", "help policy test",
 		"db --help", "help db import", "help exit-codes", "help environment", "check --nonsense --help", "key generate --help"} {
@@ -54,8 +55,8 @@ func TestEveryCommandHasHelp(t *testing.T) {
 	}
 }
 
-// TestKeyReferenceIsNeverExecuted checks that imagegate reads a key reference with an unknown
-// scheme as the name of a missing file, and does not run a plugin for the scheme.
+// TestKeyReferenceIsNeverExecuted checks that imagegate takes a key reference with an unknown
+// scheme for a missing file. It must not run a plugin for the scheme.
 func TestKeyReferenceIsNeverExecuted(t *testing.T) {
 	dir := t.TempDir()
 	pwned := filepath.Join(dir, "pwned")
@@ -89,7 +90,7 @@ func TestFaultIsNoDenial(t *testing.T) {
 	}
 }
 
-// faulty is a writer that panics.
+// faulty is a writer whose Write method panics.
 type faulty struct{}
 
 func (faulty) Write([]byte) (int, error) { panic("nothing can be written") }

@@ -36,7 +36,7 @@ func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*
 		return nil, err
 	}
 	if dir := c.String("evidence-dir"); dir != "" {
-		// A later check would be too late: the image would be promoted already.
+		// Check the folder before the run: after the promotion, an error would come too late.
 		if err := checkEvidenceDir(c, dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, exit.Usage(fmt.Errorf("--evidence-dir: %w", err))
 		}
@@ -62,7 +62,8 @@ func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*
 	return output.New(c.Context, opts)
 }
 
-// newRecords returns the records that the flags and the environment ask for.
+// newRecords returns the destinations of the audit record, the metrics and the trace that the flags
+// and the environment select.
 func newRecords(c *cli.Context, s Streams, command string) (r output.Records, err error) {
 	r.Audit, r.Metrics = c.String(auditFlag.Name), c.String(metricsFlag.Name)
 	if command == "promote" {
@@ -83,7 +84,8 @@ func newRecords(c *cli.Context, s Streams, command string) (r output.Records, er
 	return r, err
 }
 
-// auditSpool returns the folder for prepared records. For an audit log in a file, it may be empty.
+// auditSpool returns the folder that keeps audit records until they are delivered. It returns "" if
+// no folder is available, which only an audit log in a file allows.
 func auditSpool(c *cli.Context) (string, error) {
 	target := c.String(auditFlag.Name)
 	if c.Bool("offline") && audit.IsRemote(target) {
@@ -99,7 +101,8 @@ func auditSpool(c *cli.Context) (string, error) {
 	return "", err
 }
 
-// startTrace starts a trace if the environment names a collector. It returns nil if not.
+// startTrace starts a trace if the environment names an OpenTelemetry collector. Otherwise it
+// returns nil.
 func startTrace(c *cli.Context, s Streams, command string) (*telemetry.Trace, error) {
 	asked, reason := telemetry.Wanted(os.Getenv)
 	if asked && c.Bool("offline") {
@@ -120,7 +123,8 @@ func startTrace(c *cli.Context, s Streams, command string) (*telemetry.Trace, er
 	return trace, nil
 }
 
-// commandLine returns what the verdict takes from the command line.
+// commandLine returns the arguments of this run that the report repeats in its verdict and its
+// suggested commands.
 func commandLine(c *cli.Context, command string, targets []output.Target) report.CommandLine {
 	line := report.CommandLine{Policies: c.StringSlice("policy"), Platform: c.String("platform")}
 	for _, t := range targets {
@@ -136,7 +140,8 @@ func commandLine(c *cli.Context, command string, targets []output.Target) report
 }
 
 // verifyFlags returns the arguments of "imagegate verify" for an image that this command line
-// promotes. Capitals stand for values that the command line does not have.
+// promotes. Words in capitals, such as KEY, are placeholders for values that the user has to fill
+// in.
 func verifyFlags(c *cli.Context) []string {
 	var flags []string
 	switch key := c.String("key"); {

@@ -38,7 +38,8 @@ func TestConfigurationSchemaIsCurrent(t *testing.T) {
 	currentFile(t, configSchema, want.Bytes())
 }
 
-// TestConfigurationDocumentIsCurrent checks the tables in docs/configuration.md.
+// TestConfigurationDocumentIsCurrent checks that the tables in docs/configuration.md list exactly
+// the keys of the configuration file.
 func TestConfigurationDocumentIsCurrent(t *testing.T) {
 	keys := settings.Keys(newApp(Streams{}).Commands)
 	have, err := os.ReadFile(configDoc)
@@ -75,7 +76,8 @@ func currentFile(t *testing.T, file string, want []byte) {
 	}
 }
 
-// configurationTable returns the keys of a found file, or the keys that only a named file can have.
+// configurationTable returns a Markdown table: of the keys that a found file may set or, if found
+// is false, of the keys that only a file named with --config may set.
 func configurationTable(keys []config.Key, found bool) string {
 	var out strings.Builder
 	out.WriteString("| key | value | what it does | variable |\n|---|---|---|---|\n")
@@ -123,7 +125,7 @@ func configurationSchema(keys []config.Key) map[string]any {
 	}
 }
 
-// valueSchema returns the schema of one value.
+// valueSchema returns the JSON Schema for one value of the key k.
 func valueSchema(k config.Key) map[string]any {
 	switch {
 	case k.Bool:
@@ -179,9 +181,9 @@ func TestConfigurationSchemaAgreesWithTheParser(t *testing.T) {
 	}
 }
 
-// TestFoundConfigurationIsSafe lists the keys that a found file can have, and the flags that no file
-// can set, for the real commands. A new flag is in neither list, so that only a named file can set
-// it.
+// TestFoundConfigurationIsSafe compares the keys that a found file may set, and the flags that no
+// file may set, with two fixed lists. A new flag is in neither list, so only a file named with
+// --config can set it.
 func TestFoundConfigurationIsSafe(t *testing.T) {
 	var found, single []string
 	keys := settings.Keys(newApp(Streams{}).Commands)
@@ -212,8 +214,8 @@ func TestFoundConfigurationIsSafe(t *testing.T) {
 	}
 }
 
-// TestCommandsThatReadAConfiguration checks that the commands without configurable flags, such as
-// help, do not fail because of a broken file.
+// TestCommandsThatReadAConfiguration checks that a broken configuration file does not break
+// commands without configurable flags, such as help.
 func TestCommandsThatReadAConfiguration(t *testing.T) {
 	var without []string
 	help.Walk(newApp(Streams{}), func(p help.Page) {

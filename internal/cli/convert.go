@@ -14,7 +14,7 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// convertFlag has no environment variable, like answerFlag.
+// convertFlag is --output for "report convert". Like answerFlag, it has no environment variable.
 var convertFlag = &cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the report as `FORMAT[=FILE]`: " + report.List(formats.ReportNames()) + ". Repeatable (default: text)"}
 
 func convertCommand(s Streams) *cli.Command {
@@ -75,8 +75,8 @@ func runReportConvert(c *cli.Context, s Streams) error {
 	return errors.Join(failed...)
 }
 
-// convert writes r to one target. If r cannot be written in the format, it removes an earlier file
-// and returns a usage error.
+// convert writes r to one target. If the format cannot express r, convert removes the file of an
+// earlier run and returns a usage error.
 func convert(s Streams, t output.Target, r report.Report) error {
 	format, _ := formats.ByName(t.Format)
 	if err := format.Check(r); err != nil {

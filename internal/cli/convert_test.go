@@ -12,8 +12,8 @@ import (
 	"github.com/imagegate/imagegate/internal/formats"
 )
 
-// TestConvertWritesEachFormat converts the golden reports, and compares the files with what the
-// formats write for the report.
+// TestConvertWritesEachFormat converts each golden report to each format, and compares the files
+// with the output of the format's Write function.
 func TestConvertWritesEachFormat(t *testing.T) {
 	files, err := filepath.Glob("../report/testdata/*.json")
 	if err != nil || len(files) == 0 {
@@ -54,8 +54,9 @@ func TestConvertWritesEachFormat(t *testing.T) {
 	}
 }
 
-// TestConvertRemovesAnEarlierFile checks that a format that cannot express the report does not leave
-// the file of an earlier run, and that the other formats are written.
+// TestConvertRemovesAnEarlierFile converts a report to a format that cannot express it and to
+// another format. The first target's old file must be removed, and the second target must still be
+// written.
 func TestConvertRemovesAnEarlierFile(t *testing.T) {
 	dir := t.TempDir()
 	stale, other := filepath.Join(dir, "r.sarif"), filepath.Join(dir, "r.xml")

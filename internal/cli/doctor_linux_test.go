@@ -31,7 +31,8 @@ import (
 
 const doctorPassword = "correct-horse-battery"
 
-// clinic is a setup without problems.
+// clinic is a working setup of registries, key, database and folders. Each test case breaks one
+// part of it.
 type clinic struct {
 	t         *testing.T
 	records   string // of the database
@@ -97,7 +98,7 @@ func (c *clinic) folder(name string) string {
 	return dir
 }
 
-// serve starts a registry that requires a login.
+// serve starts a registry that requires a login. tamper may change the headers of its responses.
 func (c *clinic) serve(tamper func(http.Header)) (host string) {
 	content := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -117,7 +118,7 @@ func (c *clinic) serve(tamper func(http.Header)) (host string) {
 	return server.Listener.Addr().String()
 }
 
-// login writes the Docker configuration.
+// login adds a user's credentials for host to the Docker configuration file.
 func (c *clinic) login(host, user, password string) {
 	c.logins[host] = base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
 	auths := map[string]any{}
@@ -133,7 +134,8 @@ func (c *clinic) login(host, user, password string) {
 	}
 }
 
-// database installs a database that was built at a time, and returns its mirror.
+// database installs a vulnerability database that was built at the given time, and returns the URL
+// of its mirror.
 func (c *clinic) database(at time.Time) (mirror string) {
 	c.t.Helper()
 	now := func() time.Time { return at }
@@ -173,11 +175,13 @@ func (c *clinic) mount(name string, flags uintptr) string {
 	return dir
 }
 
-// examine runs doctor and returns its results and its exit code.
+// examine runs "imagegate doctor" in the clinic and returns its results, its exit code and its
+// output.
 func (c *clinic) examine() (results []doctor.Result, code int, output string) {
 	c.t.Helper()
 	var out, errs bytes.Buffer
-	// Flags instead of variables, because the flag library keeps the values of variables.
+	// Use flags instead of variables, because the flag library keeps the values of variables from
+	// earlier runs in this process.
 	args := []string{"imagegate", "doctor", "--output", "json", "--cache-dir", filepath.Join(c.dir, "cache"), "--temp-dir", c.temp, "--url", c.feed}
 	code = Run(c.t.Context(), append(args, c.args...), Streams{In: strings.NewReader(""), Out: &out, Err: &errs})
 	var document struct {
@@ -190,8 +194,8 @@ func (c *clinic) examine() (results []doctor.Result, code int, output string) {
 	return document.Checks, code, out.String() + errs.String()
 }
 
-// TestDoctorNamesEachPlantedFault checks that doctor names each fault of the setup, with the command
-// that fixes it and the exit code of a run, and that it has no complaint about the rest.
+// TestDoctorNamesEachPlantedFault breaks one part of the setup at a time. doctor must report that
+// fault, the command that fixes it and the exit code of a run. It must not report any other fault.
 func TestDoctorNamesEachPlantedFault(t *testing.T) {
 	hour := -time.Hour
 	expired := "e30." + base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"exp":%d}`, time.Now().Add(hour).Unix())) + ".c2ln"

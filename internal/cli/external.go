@@ -14,7 +14,7 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// newEvidence reads the policies, and prepares the other evidence with evidenceFor.
+// newEvidence loads the policies and calls evidenceFor for the VEX documents and attestations.
 func newEvidence(c *cli.Context, out *output.Writer) (e run.Evidence, err error) {
 	if e.Policies, err = loadPolicies(c); err != nil {
 		return e, err
@@ -23,8 +23,8 @@ func newEvidence(c *cli.Context, out *output.Writer) (e run.Evidence, err error)
 	return evidenceFor(c, e.Policies)
 }
 
-// evidenceFor reads the VEX documents, and prepares access to the attestations in the staging
-// registry.
+// evidenceFor loads the VEX documents, and prepares reading attestations from the staging registry
+// as the policies require.
 func evidenceFor(c *cli.Context, policies policy.Set) (e run.Evidence, err error) {
 	e.Policies = policies
 	if e.VEX, err = loadVEX(c); err != nil {

@@ -64,8 +64,8 @@ func tempDir(c *cli.Context) (string, error) {
 	return dir, disk.TrustedParents(dir)
 }
 
-// unpackIn makes libraries unpack archives in dir. It sets the variable TMPDIR, which os.MkdirTemp
-// reads on each call.
+// unpackIn makes libraries unpack archives in dir until undo is called. It sets the variable
+// TMPDIR, which os.MkdirTemp reads on each call.
 func unpackIn(dir string) (undo func() error, err error) {
 	name := "TMPDIR"
 	if runtime.GOOS == "windows" {
@@ -95,8 +95,8 @@ func cacheDir(c *cli.Context) (string, error) {
 	return defaultFolder(filepath.Join(users, "imagegate"), func(dir string) error { return checkFolder(c, dir) })
 }
 
-// defaultFolder returns dir if check accepts it. dir is in the home folder that HOME names, which
-// in a container may be a folder of the host that another user owns. If check refuses dir,
+// defaultFolder returns dir if check accepts it. dir is in the home folder that the variable HOME
+// names. In a container, HOME may be a mounted folder of another user. If check refuses dir,
 // defaultFolder tries the same path in the home folder from the user database.
 func defaultFolder(dir string, check func(dir string) error) (string, error) {
 	err := check(dir)
@@ -111,8 +111,8 @@ func defaultFolder(dir string, check func(dir string) error) (string, error) {
 	return own, nil
 }
 
-// inOwnHome returns the path of dir in the home folder from the user database, and whether that
-// home folder exists.
+// inOwnHome returns dir with the home folder of HOME replaced by the home folder from the user
+// database. It returns false if the latter does not exist.
 func inOwnHome(dir string) (string, bool) {
 	named, err := os.UserHomeDir()
 	if err != nil {
@@ -139,8 +139,8 @@ func databaseDir(c *cli.Context) (string, error) {
 	return dir, checkFolder(c, dir)
 }
 
-// cacheKeyVariable is the variable with a cache key that several machines share, such as CI jobs
-// that restore the cache from another job.
+// cacheKeyVariable is the environment variable with a cache key that several machines share, for
+// example CI jobs that restore the cache of another job.
 const cacheKeyVariable = "IMAGEGATE_CACHE_KEY"
 
 // leastCacheKey is the minimum length in bytes of the value of cacheKeyVariable.
@@ -148,9 +148,9 @@ const leastCacheKey = 32
 
 // cacheKey returns the secret that authenticates cached SBOMs. The secret comes from
 // IMAGEGATE_CACHE_KEY or from a file in the user's configuration folder. If the file is missing,
-// cacheKey returns nil, or creates it if create is set. The file must be private to this user. It must be outside the cache folder,
-// because restoring a shared cache would otherwise restore the key, too. Without a place for such
-// a file, cacheKey returns nil, which disables the cache.
+// cacheKey creates it if create is set, and returns nil otherwise. The file must be private to this
+// user, and outside the cache folder: restoring a shared cache must not restore the key. If no
+// folder is suitable for the file, cacheKey returns nil, which disables the cache.
 func cacheKey(c *cli.Context, cacheDir string, create bool) ([]byte, error) {
 	if s := os.Getenv(cacheKeyVariable); s != "" {
 		if len(s) < leastCacheKey {
@@ -169,7 +169,8 @@ func cacheKey(c *cli.Context, cacheDir string, create bool) ([]byte, error) {
 	return readCacheKey(file)
 }
 
-// cacheKeyFile returns the path of the file with the cache key, and whether its folder is safe.
+// cacheKeyFile returns the path of the file with the cache key, and whether other users cannot
+// change its folder.
 func cacheKeyFile(c *cli.Context) (string, bool) {
 	dir, err := os.UserConfigDir()
 	if err != nil {
@@ -181,7 +182,8 @@ func cacheKeyFile(c *cli.Context) (string, bool) {
 	return file, err == nil
 }
 
-// checkKeyFolder checks the folder of the cache key and its parent folders, as checkFolder does.
+// checkKeyFolder checks the folder of the cache key and its parent folders with the rules of
+// checkFolder.
 func checkKeyFolder(c *cli.Context, file string) error {
 	if !c.Bool(sharedFlag.Name) {
 		return disk.TrustedParents(file)
@@ -196,10 +198,10 @@ func checkKeyFolder(c *cli.Context, file string) error {
 	return nil
 }
 
-// ensureCacheKey creates the file with the cache key if it is missing. It also replaces an empty
-// file, which a killed process may have left. The file gets its name only when it is complete. If
-// two processes create the key at once, the second key replaces the first, and the cache entries
-// with the first key are ignored.
+// ensureCacheKey creates the file with the cache key if it is missing, or if a killed process left
+// it empty. The new file is renamed into place only when it is complete. If two processes create
+// the key at the same time, the second key replaces the first, and cache entries made with the
+// first key are ignored.
 func ensureCacheKey(file string) error {
 	if info, err := os.Lstat(file); err == nil && (!info.Mode().IsRegular() || info.Size() > 0) {
 		return nil

@@ -17,14 +17,14 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 )
 
-// foldersOf returns a command line with --cache-dir, or without the flag if the folder is empty.
+// foldersOf returns a command line with --cache-dir. If cacheDir is empty, the flag is not given.
 func foldersOf(cacheDir string) *cli.Context {
 	flags := flag.NewFlagSet("", flag.ContinueOnError)
 	flags.String("cache-dir", cacheDir, "")
 	return cli.NewContext(nil, flags, nil)
 }
 
-// foldersOfOneUser is like foldersOf with --insecure-shared-parents.
+// foldersOfOneUser returns the command line of foldersOf with --insecure-shared-parents added.
 func foldersOfOneUser(cacheDir string) *cli.Context {
 	flags := flag.NewFlagSet("", flag.ContinueOnError)
 	flags.String("cache-dir", cacheDir, "")
@@ -33,7 +33,7 @@ func foldersOfOneUser(cacheDir string) *cli.Context {
 }
 
 // mountWithGroup changes a volume as the kubelet does for an fsGroup: the group owns every file and
-// can read and write it, and new files in a folder get the folder's group.
+// can read and write it, and new files inherit the group of their folder.
 func mountWithGroup(t *testing.T, volume string, group int) {
 	t.Helper()
 	err := filepath.WalkDir(volume, func(path string, d fs.DirEntry, err error) error {
@@ -55,9 +55,9 @@ func mountWithGroup(t *testing.T, volume string, group int) {
 	}
 }
 
-// TestVolumeWithGroupIsUsedWhereThereIsOneUser checks that a pod can keep its cache, and the key of
-// the cache, on a volume with an fsGroup if --insecure-shared-parents is set, and not without the
-// flag.
+// TestVolumeWithGroupIsUsedWhereThereIsOneUser checks that a pod can keep its cache and its cache
+// key on a volume with an fsGroup if --insecure-shared-parents is set. Without the flag, imagegate
+// refuses the volume.
 func TestVolumeWithGroupIsUsedWhereThereIsOneUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("giving a folder to another group needs root")
@@ -96,8 +96,8 @@ func TestVolumeWithGroupIsUsedWhereThereIsOneUser(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The flag only removes permissions of the group. A file of another user, or a file writable
-	// for all, does not change.
+	// With the flag, cacheDir only removes the group's permissions from files. A file of another
+	// user, or a file that all users can write, stays unchanged and is not trusted.
 	for what, spoil := range map[string]func() error{
 		"another user's": func() error { return os.Chown(record, 65534, 2000) },
 		"for all users":  func() error { return errors.Join(os.Chown(record, 0, 2000), os.Chmod(record, 0o666)) },
@@ -114,8 +114,9 @@ func TestVolumeWithGroupIsUsedWhereThereIsOneUser(t *testing.T) {
 	}
 }
 
-// TestHomeOfAnotherUserIsNotUsedAndNoError checks that root uses its own home folder if HOME
-// belongs to another user. Some CI systems run a container as root with a host folder as HOME.
+// TestHomeOfAnotherUserIsNotUsedAndNoError checks that root uses the home folder from the user
+// database, without an error, if HOME belongs to another user. Some CI systems run a container as
+// root with a host folder as HOME.
 func TestHomeOfAnotherUserIsNotUsedAndNoError(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("giving a folder to another user needs root")
@@ -157,8 +158,8 @@ func TestHomeOfAnotherUserIsNotUsedAndNoError(t *testing.T) {
 	}
 }
 
-// TestEmptyKeyOfTheCacheDoesNotStay checks that cacheKey replaces an empty key file, which remains
-// if a process is killed before it writes the key.
+// TestEmptyKeyOfTheCacheDoesNotStay checks that cacheKey replaces an empty key file. A process that
+// is killed before it writes the key leaves such a file.
 func TestEmptyKeyOfTheCacheDoesNotStay(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
@@ -185,7 +186,7 @@ func TestEmptyKeyOfTheCacheDoesNotStay(t *testing.T) {
 	if err != nil || len(entries) != 1 {
 		t.Errorf("the folder has %v, %v", entries, err)
 	}
-	// A file with content is never replaced.
+	// A key file with other content is never replaced.
 	if err := os.WriteFile(file, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// showHelp prints the help of a command, or of the program if path is empty.
+// showHelp prints the help of the command at path or, if path is empty, of imagegate itself.
 func showHelp(app *cli.App, path []*cli.Command, details bool) error {
 	return help.PageOf(app, path).Text(app.Writer, help.TextOptions{Width: observe.Width(app.Writer), Details: details, Prefix: variablePrefix})
 }
@@ -48,7 +48,7 @@ func helpCommand() *cli.Command {
 	}
 }
 
-// commandPath returns the commands that args name.
+// commandPath returns the command that args name, with its parent commands first.
 func commandPath(app *cli.App, args []string) ([]*cli.Command, error) {
 	path, rest := flags.Walk(app.Commands, args)
 	if len(rest) == 0 {
@@ -97,7 +97,8 @@ func completionCommand(s Streams) *cli.Command {
 	}
 }
 
-// completer returns the completer of command lines, with the values of flags and arguments.
+// completer returns the shell completion of app, which also completes the values of flags and
+// arguments.
 func completer(app *cli.App) help.Completer {
 	policies := help.Values{Kind: help.Files, Extensions: []string{"yaml", "yml"}}
 	reports := help.Values{Kind: help.Files, Extensions: []string{"json"}}
@@ -126,7 +127,7 @@ func completer(app *cli.App) help.Completer {
 	}
 }
 
-// platforms are common platforms, for completion.
+// platforms are the platforms that shell completion suggests.
 var platforms = []string{"linux/amd64", "linux/arm64", "linux/arm/v7", "linux/386", "linux/ppc64le", "linux/riscv64", "linux/s390x", "windows/amd64"}
 
 func manCommand(s Streams) *cli.Command {

@@ -23,21 +23,21 @@ import (
 )
 
 const (
-	// maxStack is the stack size in bytes that counts as a stack overflow. Before Go's default of
-	// 1 GB is reached, the memory of a small runner would run out.
+	// maxStack is the maximum stack size in bytes. Go's default of 1 GB exceeds the memory of a
+	// small runner, which would run out before the stack overflow is detected.
 	maxStack = 256 << 20
-	// orphanGrace is the time that a child has to clean up after its parent has ended.
+	// orphanGrace is the time that a child process has to clean up after its parent died.
 	orphanGrace = 10 * time.Second
-	// maxNoise is the maximum number of lines by other programs and the Go runtime that are
-	// printed.
+	// maxNoise limits the lines that the parent prints from other programs and from the Go runtime
+	// of the child.
 	maxNoise = 200
 )
 
-// Main runs the program and returns its exit code. A command that reads external input runs in a
-// child process, because after a crash the Go runtime exits with 2, the code of a denial.
+// Main runs imagegate and returns its exit code. A command that reads external input runs in a
+// child process: after a crash, the Go runtime exits with 2, which is the exit code of a denial.
 func Main(args []string, s Streams) int {
-	// In a process without a parent, a crash must end the process with a signal and not with an
-	// exit code. It must not write a core dump, because the memory may contain a key.
+	// Without a parent process, a crash must end the process with a signal, not with an exit code.
+	// A core dump must not be written, because the memory may contain a key.
 	debug.SetTraceback("crash")
 	supervise.ForbidDumps()
 	child, err := connectToParent()
@@ -57,8 +57,8 @@ func Main(args []string, s Streams) int {
 	}
 	debug.SetTraceback("single")
 	catchBrokenPipes()
-	// The child handles signals only as a request to stop; the parent counts them. An interrupt in
-	// a terminal reaches both processes, and counts as one request.
+	// In the child, a signal only requests a stop. The parent counts signals, so an interrupt from
+	// the terminal, which reaches both processes, counts as one request.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithCancel(ctx)
@@ -72,8 +72,8 @@ func Main(args []string, s Streams) int {
 	return code
 }
 
-// connectToParent connects this process to its parent. It returns nil if this process is not a
-// child.
+// connectToParent connects this process to its parent. It returns nil if this process was not
+// started as a child.
 func connectToParent() (*supervise.Child, error) {
 	handles, ok := os.LookupEnv(supervise.Variable)
 	if !ok {
@@ -85,15 +85,15 @@ func connectToParent() (*supervise.Child, error) {
 	return supervise.Attach(handles)
 }
 
-// supervised lists the commands that read external input and have no --temp-dir flag. Commands with
-// that flag read external input, too.
+// supervised lists the commands that read external input and have no --temp-dir flag. Every command
+// with --temp-dir reads external input and needs no entry here.
 var supervised = []string{"verify", "explain", "report diff", "db update", "db import"}
 
 // isSupervised reports whether the command runs in a child process. All commands that read external
 // input do. Other commands do not, because starting a second process would take most of their time.
-// As PID 1 of a container, every command runs in a child process: the kernel does not deliver the
-// signal that ends a crashed Go process to PID 1, and the Go runtime then exits with the code of a
-// denial.
+// As PID 1 of a container, every command runs in a child: if PID 1 itself crashed, the kernel would
+// not deliver the fatal signal that the Go runtime sends to its own process, and the runtime would
+// exit with the code of a denial.
 func isSupervised(args []string, pid int) bool {
 	if pid == 1 {
 		return true
@@ -109,9 +109,9 @@ func isSupervised(args []string, pid int) bool {
 	return slices.Contains(path[len(path)-1].Flags, cli.Flag(tempFlag)) || slices.Contains(supervised, strings.Join(names, " "))
 }
 
-// catchBrokenPipes makes a write to a closed pipe an ordinary error. By default, the signal would
-// kill the process before it returns the exit code of the verdict. The signal is caught and not
-// ignored, because child processes inherit an ignored signal.
+// catchBrokenPipes makes a write to a closed pipe an ordinary error. By default, SIGPIPE would kill
+// the process before it returns the exit code of the verdict. SIGPIPE is caught and not ignored,
+// because child processes inherit an ignored signal.
 func catchBrokenPipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // runChild runs the command in a child process and returns its exit code.
@@ -127,7 +127,8 @@ func runChild(args []string, s Streams) int {
 		return exit.Finish(ctx, s.Err, err)
 	}
 	signals := make(chan os.Signal, 8)
-	// SIGQUIT is caught, because by default it makes the Go runtime exit with the code of a denial.
+	// SIGQUIT is caught because its default action makes the Go runtime exit with 2, the code of a
+	// denial.
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
 	defer signal.Stop(signals)
 	restore := keepTerminal(in)
@@ -148,7 +149,7 @@ func runChild(args []string, s Streams) int {
 	return output.Crashed(s, result)
 }
 
-// files returns the streams as files, which a child can inherit.
+// files returns the standard streams as files, which a child process can inherit.
 func files(s Streams) (in, out, errs *os.File, err error) {
 	in, isIn := s.In.(*os.File)
 	out, isOut := s.Out.(*os.File)
@@ -159,8 +160,8 @@ func files(s Streams) (in, out, errs *os.File, err error) {
 	return in, out, errs, nil
 }
 
-// keepTerminal returns a function that restores the state of the terminal. If a child crashes
-// during a password prompt, the terminal would otherwise stay without echo.
+// keepTerminal returns a function that restores the current state of the terminal. Otherwise, a
+// child that crashes during a password prompt would leave the terminal without echo.
 func keepTerminal(in *os.File) (restore func()) {
 	fd := int(in.Fd())
 	if !term.IsTerminal(fd) {

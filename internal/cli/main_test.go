@@ -6,7 +6,8 @@ import (
 )
 
 // TestCrashOfTheFirstProcessIsNoDenial checks which commands run in a child process. As PID 1 of a
-// container, imagegate does all its work in a child, so that only the child can crash.
+// container, imagegate runs every command in a child, because a crash of PID 1 would exit with the
+// code of a denial.
 func TestCrashOfTheFirstProcessIsNoDenial(t *testing.T) {
 	for line, want := range map[string]bool{
 		"check r/a:1": true, "promote r/a:1 r/b:1": true, "verify r/a:1": true, "explain CVE-1 --report r.json": true,

@@ -13,7 +13,7 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// warnOfVariables warns of variables that look like this program's and have no effect.
+// warnOfVariables warns about IMAGEGATE_ variables that have no effect, such as misspelled ones.
 func warnOfVariables(app *cli.App, w io.Writer) {
 	known := append(flags.Variables(app.Commands), cacheKeyVariable)
 	for _, warning := range flags.UnknownVariables(os.Environ(), variablePrefix, known) {
@@ -21,8 +21,8 @@ func warnOfVariables(app *cli.App, w io.Writer) {
 	}
 }
 
-// withDatabase adds the error of a database that cannot be opened, and returns all errors. Only a
-// run that fails anyway opens the database for this.
+// withDatabase adds the error of opening the vulnerability database to inputs, and returns all of
+// them. It is called only for a run that fails anyway, so that one run reports every missing input.
 func withDatabase(c *cli.Context, inputs exit.Inputs) error {
 	db, err := openDatabase(c)
 	if err == nil {
@@ -32,8 +32,8 @@ func withDatabase(c *cli.Context, inputs exit.Inputs) error {
 	return inputs
 }
 
-// notGiven is the error of an input that no flag names. The hint is the file with the default name,
-// if there is one, or otherwise how to make it.
+// notGiven returns the usage error for a required input that no flag names. If file, the default
+// name, exists in the working folder, the hint suggests it. Otherwise the hint is the given one.
 func notGiven(message, flag, file, hint string) error {
 	if _, err := os.Stat(file); err == nil {
 		hint = fmt.Sprintf("use %s %s, which is in this folder", flag, file)

@@ -12,8 +12,8 @@ import (
 	"github.com/imagegate/imagegate/internal/cli/output"
 )
 
-// TestOutputThatCannotBeWrittenIsRefusedBefore checks that newOutput refuses an unwritable output,
-// before anything is read or promoted, and that it leaves no files behind.
+// TestOutputThatCannotBeWrittenIsRefusedBefore checks that newOutput refuses an unwritable report
+// or record before anything is read or promoted, and that it leaves no files behind.
 func TestOutputThatCannotBeWrittenIsRefusedBefore(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, dir := range []string{"folder", "sealed"} {

@@ -17,20 +17,20 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// overrideKeys are the required keys of an override.
+// overrideKeys are the keys that every --override must have.
 var overrideKeys = []string{"reason", "approver", "expires"}
 
-// overrideValue is the value of --override: key=value pairs. The value of each flag is one CSV
-// record, so that a pair with a comma can be quoted. Pairs can also be given in separate flags.
+// overrideValue holds the key=value pairs of --override. The value of each flag is one CSV record,
+// so that a pair with a comma can be quoted. The flag can be repeated.
 type overrideValue map[string]string
 
 func newOverrideFlag() *cli.GenericFlag {
-	// The flag has no environment variable on purpose: an override is for one run, and a variable
-	// could stay set for other runs.
+	// The flag deliberately has no environment variable: an override is for one run, and a variable
+	// could stay set for later runs.
 	return &cli.GenericFlag{Name: "override", Value: overrideValue{}, Usage: "promote a denied image with the override `reason=TEXT,approver=NAME,expires=TIME`; every policy must allow it. If TEXT contains a comma, put \"reason=TEXT\" in double quotes"}
 }
 
-// Set parses the pairs of one flag.
+// Set adds the pairs of one --override flag. It implements flag.Value.
 func (v overrideValue) Set(s string) error {
 	r := csv.NewReader(strings.NewReader(s))
 	pairs, err := r.Read()
@@ -57,12 +57,12 @@ func (v overrideValue) Set(s string) error {
 	return nil
 }
 
-// String returns the keys that are set, for the flag package.
+// String returns the sorted keys that are set. It implements flag.Value.
 func (v overrideValue) String() string {
 	return strings.Join(slices.Sorted(maps.Keys(v)), ",")
 }
 
-// askedOverride parses --override. It returns nil if the flag is not given.
+// askedOverride returns the override that --override requests, or nil if the flag is not given.
 func askedOverride(c *cli.Context) (*policy.Override, error) {
 	v, _ := c.Generic("override").(overrideValue)
 	if len(v) == 0 {

@@ -20,8 +20,8 @@ import (
 //go:embed policies/*.yaml
 var profileFiles embed.FS
 
-// profiles are the names of the policies that "policy init" can write, the default first. Each is a
-// file in the folder policies.
+// profiles are the names of the policies that "policy init" can write. The first one is the
+// default. Each is a file in the embedded folder policies.
 var profiles = []string{"starter", "strict", "audit"}
 
 func policyInitCommand(s Streams) *cli.Command {

@@ -30,8 +30,8 @@ func profile(t *testing.T, name string) *policy.Policy {
 // commentedKey matches a key of a profile that is commented out.
 var commentedKey = regexp.MustCompile(`(?m)^( *)# ( *(?:- )?[a-zA-Z]+:(?: .*)?)$`)
 
-// TestProfileHasNoDeadLine checks that each profile is valid, short and without settings that have
-// no effect. The same must be true with the commented sections enabled.
+// TestProfileHasNoDeadLine checks that each profile is valid and short, and that every setting has
+// an effect, also after the commented-out sections are enabled.
 func TestProfileHasNoDeadLine(t *testing.T) {
 	for _, name := range profiles {
 		data, err := profilePolicy(name)
@@ -63,7 +63,8 @@ func TestProfileHasNoDeadLine(t *testing.T) {
 	}
 }
 
-// ordinary returns the evidence of an image that every profile accepts, with one change.
+// ordinary returns the evidence of an image that every profile accepts, after applying change to
+// it.
 func ordinary(change func(*evidence.Input)) evidence.Input {
 	in := evidence.Input{
 		Image: evidence.Image{Reference: "registry.example/app:1", Repository: "registry.example/app", Digest: "sha256:" + strings.Repeat("a", 64)},
@@ -94,9 +95,9 @@ func found(severity evidence.Severity, fixedDaysAgo int, kev bool) func(*evidenc
 	}
 }
 
-// TestAuditDeniesNothingThatOthersDeny checks that, with a usable database, audit passes the images
-// that starter or strict denies, and warns about their findings instead. strict must deny
-// everything that starter denies.
+// TestAuditDeniesNothingThatOthersDeny checks that the profile audit passes the images that starter
+// or strict denies, and warns about their findings instead, if the database is usable. The profile
+// strict must deny everything that starter denies.
 func TestAuditDeniesNothingThatOthersDeny(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change          func(*evidence.Input)

@@ -34,7 +34,7 @@ func runPolicyPrint(c *cli.Context, s Streams) error {
 	}
 	repository := ""
 	if image := c.String("image"); image != "" {
-		// The same name that check compares with the patterns of the policies.
+		// check compares this same canonical name with the image patterns of the policies.
 		src, err := reference.Source(image)
 		if err != nil {
 			return exit.Usage(err)

@@ -27,8 +27,8 @@ func policyTestCommand(s Streams) *cli.Command {
 		Description: "A FILE is a test suite: it lists policies and cases. A case has evidence about an image, a time,\n" +
 			"and the expected decision at that time. The exit code is 2 if a case fails, and 3 if a test\n" +
 			"suite or policy is invalid.",
-		// The flag has no environment variable: if a variable were set for the reports of check,
-		// the test results would overwrite them.
+		// The flag has no environment variable: it could be set for the reports of check, and the
+		// test results would overwrite them.
 		Flags:  []cli.Flag{&cli.StringFlag{Name: "junit", Usage: "also write the results as JUnit XML to `FILE`"}},
 		Action: func(c *cli.Context) error { return runPolicyTest(c, s) },
 	}
@@ -76,7 +76,7 @@ func runPolicyTest(c *cli.Context, s Streams) error {
 	return nil
 }
 
-// suiteRun is a test suite with the contents of the files that it names.
+// suiteRun is a test suite with the parsed policies and evidence files that it names.
 type suiteRun struct {
 	suite    *suite.Suite
 	policies policy.Set
@@ -110,7 +110,7 @@ func loadSuite(file string) (suiteRun, error) {
 	return run, errors.Join(failed...)
 }
 
-// relativeTo resolves a file name relative to the folder of the file that contains it.
+// relativeTo resolves name, which the file names, relative to the folder of that file.
 func relativeTo(file, name string) string {
 	name = filepath.FromSlash(name)
 	if filepath.IsAbs(name) {
@@ -119,7 +119,7 @@ func relativeTo(file, name string) string {
 	return filepath.Join(filepath.Dir(file), name)
 }
 
-// loadEvidence reads evidence from a file: an Input, or a JSON report that contains an Input.
+// loadEvidence reads evidence from a JSON file that contains either an Input or a whole report.
 func loadEvidence(path string) (*evidence.Input, error) {
 	data, err := readBounded("evidence", path, report.MaxJSON)
 	if err != nil {
@@ -148,7 +148,7 @@ func loadEvidence(path string) (*evidence.Input, error) {
 	return &r.Input, nil
 }
 
-// evaluate evaluates every case with the policies.
+// evaluate evaluates every case of the suite and returns the results.
 func (run suiteRun) evaluate() suites.Suite {
 	result := suites.Suite{File: run.suite.File}
 	for i := range run.suite.Cases {

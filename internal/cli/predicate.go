@@ -13,7 +13,8 @@ import (
 var requireFlag = &cli.StringSliceFlag{Name: "require-predicate", EnvVars: []string{"IMAGEGATE_REQUIRE_PREDICATE"},
 	Usage: "also require a statement by a trusted signer of this `TYPE`: a predicate type URI, or a name that cosign uses, such as spdxjson. Repeatable"}
 
-// requiredPredicates returns the types given with --require-predicate, without duplicates.
+// requiredPredicates returns the predicate types given with --require-predicate, without
+// duplicates.
 func requiredPredicates(c *cli.Context) ([]string, error) {
 	var out []string
 	for _, kind := range c.StringSlice("require-predicate") {

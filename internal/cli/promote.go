@@ -76,8 +76,8 @@ func runPromote(c *cli.Context, s Streams) (err error) {
 	return err
 }
 
-// newPromote builds the job from the flags. The caller must pass the error of the job to done,
-// which returns the error of the command.
+// newPromote builds the promotion job from the flags. The caller must pass the result of the job to
+// done, which returns the error of the command.
 func newPromote(c *cli.Context, s Streams, out *output.Writer, override *policy.Override) (_ *run.Promote, done func(error) error, err error) {
 	job := &run.Promote{Override: override, Tool: tool(), Changed: out.Tell, Cataloged: out.Cataloged}
 	var inputs exit.Inputs
@@ -144,8 +144,9 @@ func promoteOptions(c *cli.Context, out *output.Writer) (promote.Options, error)
 	return opts, nil
 }
 
-// writePromoted writes the statements of the first destination into the folder of --evidence-dir,
-// if that flag is given. The statements of the other destinations differ only in the repository.
+// writePromoted writes the signed statements of the first destination to the folder of
+// --evidence-dir, if that flag is given. Statements for other destinations differ only in the
+// repository.
 func writePromoted(ctx context.Context, c *cli.Context, to *promote.Promoter, records []*promote.Record) error {
 	dir := c.String("evidence-dir")
 	if dir == "" || len(records) == 0 {

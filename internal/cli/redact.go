@@ -17,8 +17,8 @@ import (
 	secrets "github.com/imagegate/imagegate/internal/redact"
 )
 
-// addressFlags matches the usage text of flags that take URLs or patterns of URLs. A password in
-// such a URL is allowed, because the URL is redacted before it is printed.
+// addressFlags matches the usage text of flags that take a URL or a pattern of URLs. Such a URL may
+// contain a password, because it is redacted before it is printed.
 var addressFlags = regexp.MustCompile("`(URL|REGEXP|SUBJECT)`")
 
 // refuseSecrets returns an error if a flag, variable or argument contains a key or a token instead
@@ -62,9 +62,9 @@ func refuseSecrets(app *cli.App, args []string) error {
 	return nil
 }
 
-// valuesOf returns the values in a variable. For a repeatable flag, each line is a value if all
-// lines are clearly values. Otherwise the whole text is one value, because it may be a key or a
-// document.
+// valuesOf splits the value of a variable into the values of its flag f. For a repeatable flag,
+// each line is one value if every line is clearly a file, an output format or a URL. Otherwise the
+// whole text is one value, because it may be a key or a document.
 func valuesOf(f cli.Flag, value string) []string {
 	lines := strings.Split(value, "\n")
 	if _, repeatable := f.(*cli.StringSliceFlag); repeatable && !slices.ContainsFunc(lines, isUnclear) {
@@ -73,7 +73,7 @@ func valuesOf(f cli.Flag, value string) []string {
 	return []string{value}
 }
 
-// isUnclear reports whether a line is neither a file, an output format nor a web address.
+// isUnclear reports whether a line is neither a file, an output format nor a URL.
 func isUnclear(line string) bool {
 	name, _, _ := strings.Cut(line, "=")
 	if _, known := formats.ByName(name); known {
@@ -98,12 +98,14 @@ func usagesOf(known []cli.Flag) map[string]string {
 	return usages
 }
 
-// refuseSecret checks the value of one flag, variable or argument.
+// refuseSecret returns a secretError if the value of one flag, variable or argument looks like a
+// secret. where names the flag, and usage is its usage text.
 func refuseSecret(where, usage, value string) error {
-	// The function redact is not used here, because the value of a secret variable may be an
-	// ordinary word that is part of a name.
+	// Redact is not used here: the value of a secret variable may be an ordinary word that is also
+	// part of a name.
 	address := secrets.URLs(value) != value && !addressFlags.MatchString(usage)
-	// A brace begins a JSON document, except as the mark in the name of a file.
+	// A brace usually begins a JSON document with a key, so PlatformMark is removed before the
+	// check.
 	if !address && !secrets.IsSecret(strings.ReplaceAll(value, output.PlatformMark, "")) {
 		return nil
 	}
@@ -115,14 +117,13 @@ func refuseSecret(where, usage, value string) error {
 	return exit.Usage(&secretError{where: where, size: len(value)})
 }
 
-// secretError means that a secret was given instead of a name. The error does not contain the
-// secret.
+// secretError is the error for a secret given instead of a name. It does not contain the secret.
 type secretError struct {
 	where string
 	size  int
 }
 
-// Hint says where the content belongs.
+// Hint says where to store the secret instead.
 func (e *secretError) Hint() string {
 	return "flags take the name of a file, not its content: save the content to a file that only you can read"
 }

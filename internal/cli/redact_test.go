@@ -51,7 +51,7 @@ func canaries(t *testing.T) map[string][2]string {
 	}
 }
 
-// leaves returns every command that has no subcommands, with its full name.
+// leaves returns every command without subcommands, mapped to the words of its full name.
 func leaves(commands []*cli.Command, words []string) map[*cli.Command][]string {
 	out := map[*cli.Command][]string{}
 	for _, c := range commands {
@@ -67,8 +67,9 @@ func leaves(commands []*cli.Command, words []string) map[*cli.Command][]string {
 	return out
 }
 
-// TestNoFlagEchoesASecret passes a secret to every flag, every variable of a flag and every
-// argument of every command. It reads the flags from the commands, so that new flags are covered.
+// TestNoFlagEchoesASecret passes a secret to every flag, variable and argument of every command,
+// and checks that the output never shows it. The flags come from the commands, so new flags are
+// covered.
 func TestNoFlagEchoesASecret(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
@@ -105,7 +106,7 @@ func TestNoFlagEchoesASecret(t *testing.T) {
 	}
 }
 
-// tryLine runs one command line in an empty folder and searches its output and files for the
+// tryLine runs one command line in an empty folder, and fails if its output or files contain the
 // canary.
 func tryLine(t *testing.T, name, canary, variable, value string, args ...string) {
 	t.Helper()
@@ -162,7 +163,7 @@ func TestNamesAreNoSecrets(t *testing.T) {
 			t.Errorf("%q", v)
 		}
 	}
-	// An existing file is always accepted, whatever its name looks like.
+	// The name of an existing file is always accepted, even if it looks like a key.
 	dir := t.TempDir()
 	file := filepath.Join(dir, "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -189,8 +190,8 @@ func TestANameThatHoldsAPasswordIsNoSecret(t *testing.T) {
 	}
 }
 
-// TestAddressesLoseSecretsOnly checks that redact removes the secrets in an address, and keeps the
-// host and the path.
+// TestAddressesLoseSecretsOnly checks that Redact removes the secrets in a URL, and keeps the host
+// and the path.
 func TestAddressesLoseSecretsOnly(t *testing.T) {
 	t.Setenv("VAULT_TOKEN", "s.verysecret")
 	for in, want := range map[string]string{

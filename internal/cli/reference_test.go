@@ -22,7 +22,7 @@ import (
 var update = flag.Bool("update", false, "write docs/cli.md")
 
 // TestCommandReferenceIsCurrent checks that docs/cli.md has the current help of every command. The
-// prose check reads docs/cli.md and therefore covers the texts of --help.
+// prose check of docs/cli.md therefore covers the help texts, too.
 func TestCommandReferenceIsCurrent(t *testing.T) {
 	const file = "../../docs/cli.md"
 	want := commandReference()
@@ -52,8 +52,8 @@ func commandReference() []byte {
 	return out.Bytes()
 }
 
-// TestHelpFitsTheTerminal checks that no line of help is wider than a terminal of 80 columns, that
-// each page has its parts, and that every flag has a group and every command examples.
+// TestHelpFitsTheTerminal checks that help is at most 80 columns wide, that each page has all its
+// sections, that every flag has a group, and that every command has examples.
 func TestHelpFitsTheTerminal(t *testing.T) {
 	app := newApp(Streams{})
 	for _, missing := range help.Missing(app) {
@@ -79,8 +79,8 @@ func TestHelpFitsTheTerminal(t *testing.T) {
 	})
 }
 
-// TestExamplesAreAccepted checks that the parser accepts every example of the help and of the
-// manual pages, and that each has the flags that the page says are required.
+// TestExamplesAreAccepted checks that the parser accepts every example in the help and the manual
+// pages, and that each example has the required flags of its command.
 func TestExamplesAreAccepted(t *testing.T) {
 	tried := 0
 	help.Walk(newApp(Streams{}), func(p help.Page) {
@@ -98,7 +98,8 @@ func TestExamplesAreAccepted(t *testing.T) {
 	}
 }
 
-// exampleLines joins continued lines, and removes the syntax of the shell.
+// exampleLines returns the command lines of an example, with continued lines joined and shell
+// syntax removed.
 func exampleLines(e help.Example) []string {
 	var out []string
 	joined := strings.ReplaceAll(strings.Join(e.Lines, "\n"), "\\\n", "")
@@ -111,7 +112,8 @@ func exampleLines(e help.Example) []string {
 	return out
 }
 
-// parses runs a command line with an action that does nothing but count the arguments.
+// parses returns the error of parsing a command line. The commands are replaced with an action that
+// only counts the arguments.
 func parses(t *testing.T, line string) error {
 	app := newApp(Streams{Out: io.Discard, Err: io.Discard})
 	var words []string
@@ -150,8 +152,8 @@ func parses(t *testing.T, line string) error {
 	return app.RunContext(t.Context(), arranged)
 }
 
-// TestEveryFlagCompletes checks that each flag that takes a file, a folder or one of several words
-// completes it.
+// TestEveryFlagCompletes checks that shell completion suggests values for each flag that takes a
+// file, a folder or one of a few words.
 func TestEveryFlagCompletes(t *testing.T) {
 	app := newApp(Streams{})
 	values := completer(app)
@@ -172,7 +174,7 @@ func TestEveryFlagCompletes(t *testing.T) {
 	}
 }
 
-// TestManualPagesAreClean checks every page with the linter of mandoc.
+// TestManualPagesAreClean checks every manual page with "mandoc -T lint".
 func TestManualPagesAreClean(t *testing.T) {
 	linter, err := exec.LookPath("mandoc")
 	if err != nil {

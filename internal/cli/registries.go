@@ -24,7 +24,7 @@ type access struct {
 	transport http.RoundTripper
 }
 
-// registryAccess reads the flags about registries.
+// registryAccess builds the credentials and the transport from the registry flags.
 func registryAccess(c *cli.Context) (access, error) {
 	plain := registry.PlainHTTP{Hosts: map[string]bool{}, Next: registry.NewTransport(registry.IdleTimeout)}
 	for _, s := range strings.FieldsFunc(strings.Join(c.StringSlice("insecure-registry"), ","), isComma) {
@@ -42,8 +42,8 @@ func registryAccess(c *cli.Context) (access, error) {
 		keychain: credentials.New(credentials.Options{Getenv: os.Getenv, Home: home, RunDir: credentials.PodmanRunDir(), PlainHTTP: plain.Allows, Chosen: loginsOf(c.App).Add})}, nil
 }
 
-// isComma reports whether r is a comma, which separates two registries in one value. A host name
-// cannot contain a comma.
+// isComma reports whether r is a comma. Commas separate registries in one flag value, because a
+// host name cannot contain a comma.
 func isComma(r rune) bool { return r == ',' }
 
 // options returns the options for the registry client.

@@ -44,7 +44,7 @@ func withInsecure(t *testing.T, hosts ...string) *cli.Context {
 	return cli.NewContext(app, set, nil)
 }
 
-// recorded is a transport that records requests and sends nothing.
+// recorded is a transport that records the URLs of requests and sends nothing.
 type recorded struct{ urls []string }
 
 func (r *recorded) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -114,8 +114,8 @@ func TestInsecureRegistryIsOneHost(t *testing.T) {
 	}
 }
 
-// TestFaultsOfOurConfigurationAreNotTheRegistrys checks that a broken local configuration for a
-// registry is a usage error, and that the hint names the configuration file.
+// TestFaultsOfOurConfigurationAreNotTheRegistrys checks that a broken Docker configuration is a
+// usage error instead of a registry error, and that the hint names the configuration file.
 func TestFaultsOfOurConfigurationAreNotTheRegistrys(t *testing.T) {
 	config := &credentials.ConfigError{Registry: "r.example", File: "/home/u/.docker/config.json", Err: errors.New("not valid JSON")}
 	err := registry.NewError(registry.Staging, "resolving r.example/a:1", fmt.Errorf("getting: %w", config))
@@ -156,8 +156,8 @@ func TestHintsOnTheWayToARegistry(t *testing.T) {
 	}
 }
 
-// TestCertificateOfAnUnknownCAIsNotAccepted checks that imagegate rejects a certificate of an
-// unknown CA, and that the hint says what to do.
+// TestCertificateOfAnUnknownCAIsNotAccepted checks that imagegate rejects a registry whose
+// certificate comes from an unknown CA, and that the hint says what to do.
 func TestCertificateOfAnUnknownCAIsNotAccepted(t *testing.T) {
 	server := httptest.NewTLSServer(http.NotFoundHandler())
 	defer server.Close()
@@ -176,8 +176,8 @@ func TestCertificateOfAnUnknownCAIsNotAccepted(t *testing.T) {
 	}
 }
 
-// TestPasswordsGoOverPlainHTTPOnlyToTheNamedHost checks that a listed registry may have a token
-// server without TLS on its own host, but not on another host.
+// TestPasswordsGoOverPlainHTTPOnlyToTheNamedHost checks that a registry given with
+// --insecure-registry may use a token server over plain HTTP only on its own host.
 func TestPasswordsGoOverPlainHTTPOnlyToTheNamedHost(t *testing.T) {
 	for realm, works := range map[string]bool{"http://registry.lan:5000/token": true, "http://auth.lan/token": false} {
 		var hosts []string

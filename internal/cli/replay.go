@@ -19,7 +19,7 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// replayFormats are the formats of the result of a replay.
+// replayFormats are the output formats of the command replay.
 var replayFormats = []report.ResultFormat[replay.Result]{{Name: "text", Write: replay.Text}, {Name: "json", Write: replay.JSON}}
 
 func replayCommand(s Streams) *cli.Command {
@@ -80,7 +80,8 @@ func runReplay(c *cli.Context, s Streams) error {
 // maxRecordBytes is the maximum size of a JSON report or an audit log.
 const maxRecordBytes = 1 << 30
 
-// readRecord reads the record and the report that belongs to it.
+// readRecord reads an audit record or a JSON report from path, and the report that belongs to the
+// record.
 func readRecord(c *cli.Context, s Streams, path string) (replay.Record, error) {
 	var data []byte
 	var err error
@@ -112,8 +113,8 @@ func readRecord(c *cli.Context, s Streams, path string) (replay.Record, error) {
 	return record, nil
 }
 
-// rescan checks the recorded image again: the same digest, as of the recorded time, with the database
-// in the cache.
+// rescan checks the image of a record again: the same digest, as of the recorded time, but with the
+// current database in the cache.
 func rescan(c *cli.Context, s Streams, record replay.Record, policies policy.Set) (r report.Report, err error) {
 	src, err := recordedSource(record)
 	if err != nil {
@@ -144,7 +145,7 @@ func rescan(c *cli.Context, s Streams, record replay.Record, policies policy.Set
 	return r, nil
 }
 
-// recordedSource returns the image of a record. Its digest selects it, because the tag may have moved.
+// recordedSource returns the image of a record by its digest, because the tag may have moved.
 func recordedSource(record replay.Record) (gate.Source, error) {
 	src, err := reference.Source(record.Run.Image.Reference)
 	if err != nil {

@@ -21,8 +21,8 @@ import (
 	"github.com/imagegate/imagegate/policy/explain"
 )
 
-// answerFlag is --output for commands that read reports. It has no environment variable: a variable
-// that is set for check would make the result overwrite the report.
+// answerFlag is --output for commands that read reports. It has no environment variable: if
+// IMAGEGATE_OUTPUT is set for check, the result would overwrite the report.
 var answerFlag = &cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the result as `FORMAT[=FILE]`: " + report.List(report.ResultNames(report.ExplainFormats)) + ". Repeatable (default: text)"}
 
 func explainCommand(s Streams) *cli.Command {
@@ -93,8 +93,9 @@ func runExplain(c *cli.Context, s Streams) error {
 		report.ExplainFormats)
 }
 
-// policiesOf returns the policies given with --policy or, without the flag, the files that a report or
-// audit record names, joined by " + ". The caller compares their digest with the recorded one.
+// policiesOf returns the policies given with --policy. Without the flag, it loads the files that a
+// report or audit record names, joined by " + ". The caller must compare the digest of the policies
+// with the recorded one.
 func policiesOf(c *cli.Context, files string) (policy.Set, error) {
 	if len(c.StringSlice("policy")) > 0 || files == "" {
 		return loadPolicies(c)
@@ -114,8 +115,8 @@ func policiesOf(c *cli.Context, files string) (policy.Set, error) {
 	return set, nil
 }
 
-// withoutContent returns an error about a file that a report or record names, without text of the
-// file: a forged record could name any file of this machine.
+// withoutContent removes file content from the error of a policy file that a report or record
+// names. A forged record could otherwise show the content of any file on this machine.
 func withoutContent(path string, err error) error {
 	var invalid *policy.ParseError
 	if !errors.As(err, &invalid) {
@@ -125,9 +126,9 @@ func withoutContent(path string, err error) error {
 		path, invalid.Problems[0].Position)
 }
 
-// explainable returns the rule of a decision that the user probably meant, or "". A built-in rule
-// has the path of its key, such as "distribution.notCovered". It suggests no vulnerability: one with
-// a similar number is another one.
+// explainable returns the rule in a decision whose name is closest to id, or "". A built-in rule
+// has the path of its policy key, such as "distribution.notCovered". explainable never suggests a
+// vulnerability, because a similar number is an unrelated vulnerability.
 func explainable(d policy.Decision, id string) string {
 	var names []string
 	for _, violations := range [][]policy.Violation{d.Violations, d.Warnings} {
@@ -183,7 +184,7 @@ func readReport(path string) (report.Report, error) {
 	return r, nil
 }
 
-// writeAnswer writes v to each target, in one of the formats.
+// writeAnswer writes v to each target in the target's format.
 func writeAnswer[T any](s Streams, targets []output.Target, v T, formats []report.ResultFormat[T]) error {
 	for _, t := range targets {
 		i := slices.IndexFunc(formats, func(f report.ResultFormat[T]) bool { return f.Name == t.Format })

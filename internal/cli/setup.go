@@ -98,7 +98,7 @@ func loadPolicies(c *cli.Context) (policy.Set, error) {
 	return set, set.Validate(time.Now())
 }
 
-// loadPolicy reads a policy and, if the policy names a folder with exceptions, the files in it.
+// loadPolicy reads a policy and the files in its exceptions folder, if the policy names one.
 func loadPolicy(path string) (*policy.Policy, error) {
 	data, err := readFile("policy", path)
 	if err != nil {
@@ -207,7 +207,7 @@ func openKey(c *cli.Context, s Streams, path string) (trust.Key, error) {
 	return key, nil
 }
 
-// privateMark ends the first line of every private key.
+// privateMark ends the first line of every private key in PEM format.
 var privateMark = []byte("PRIVATE KEY-----")
 
 // checkPrivate returns an error if the content of a key file is a public key.
@@ -218,7 +218,7 @@ func checkPrivate(path string, data []byte) error {
 	return nil
 }
 
-// wrongKeyError is a key file of the other half of a pair.
+// wrongKeyError is the error for a public key file where a private key is needed, or the reverse.
 type wrongKeyError struct {
 	path, is, want string
 	other          string // the file with the wanted half, if there is one
@@ -232,7 +232,8 @@ func (e *wrongKeyError) Error() string {
 	return fmt.Sprintf("loading key %q: it is a %s key, and the command needs the %s key%s", e.path, e.is, e.want, use)
 }
 
-// Mend returns the command that chooses the other half of the pair, or "".
+// Mend returns the shell command that selects the other key of the pair, or "" if that file does
+// not exist.
 func (e *wrongKeyError) Mend() string {
 	if e.other == "" {
 		return ""
@@ -240,7 +241,8 @@ func (e *wrongKeyError) Mend() string {
 	return "export IMAGEGATE_KEY=" + e.other
 }
 
-// sibling returns path with another extension if it has the given one and that file exists.
+// sibling returns path with the extension from replaced by to, if path has the extension from and
+// the new file exists. Otherwise it returns "".
 func sibling(path, from, to string) string {
 	base, ok := strings.CutSuffix(path, from)
 	if !ok {
@@ -252,8 +254,8 @@ func sibling(path, from, to string) string {
 	return base + to
 }
 
-// checkSigner returns an error if the flags select no signer, or a key file that is missing or a
-// public key. It does not open the key.
+// checkSigner returns an error if no signer is selected, or if the key file is missing or holds a
+// public key. It does not decrypt the key.
 func checkSigner(c *cli.Context) error {
 	path := c.String("key")
 	switch {
@@ -273,8 +275,8 @@ func checkSigner(c *cli.Context) error {
 	return checkPrivate(path, data)
 }
 
-// openKMS opens a key of a key management service. Vault uses the same variables as the vault
-// command. The clients of the clouds read their own environment variables.
+// openKMS opens a key in a key management service. Vault uses the same variables as the vault
+// command. The clients of cloud services read their own environment variables.
 func openKMS(c *cli.Context, ref string) (trust.Key, error) {
 	key, err := trust.OpenKMS(c.Context, ref, trust.KMSOptions{VaultAddress: os.Getenv("VAULT_ADDR"),
 		VaultToken: os.Getenv("VAULT_TOKEN"), VaultPath: os.Getenv("TRANSIT_SECRET_ENGINE_PATH")})
@@ -288,7 +290,8 @@ func openKMS(c *cli.Context, ref string) (trust.Key, error) {
 	return key, nil
 }
 
-// trustedKeys reads the public keys in a file, or gets one from a key management service.
+// trustedKeys returns the public keys given with --key: from a file, or from a key management
+// service.
 func trustedKeys(c *cli.Context) ([]crypto.PublicKey, error) {
 	path := c.String("key")
 	if path == "" {
@@ -315,8 +318,8 @@ func trustedKeys(c *cli.Context) ([]crypto.PublicKey, error) {
 	return keys, nil
 }
 
-// newGate builds a gate whose clock is now. It evaluates the policies as of at; the zero time means the
-// time of its clock.
+// newGate builds a gate. now is its clock. The policies are evaluated as of at or, if at is zero,
+// as of the current time of the clock.
 func newGate(c *cli.Context, policies policy.Set, db *vulndb.DB, progress gate.Progress, now func() time.Time, at time.Time) (*gate.Gate, error) {
 	dir, err := tempDir(c)
 	if err != nil {
@@ -340,8 +343,8 @@ func newGate(c *cli.Context, policies policy.Set, db *vulndb.DB, progress gate.P
 	return g, nil
 }
 
-// gunzip returns the command line of the fastest installed program that decompresses gzip, or nil
-// if none is installed. The output of the program is verified, so a faulty program only costs time.
+// gunzip returns the command line of the fastest installed gzip decompressor, or nil if none is
+// installed. Its output is verified, so a faulty program only costs time.
 func gunzip() []string {
 	for _, argv := range [][]string{{"igzip", "-dc"}, {"unpigz", "-c"}} {
 		if path, err := exec.LookPath(argv[0]); err == nil && filepath.IsAbs(path) {

@@ -7,7 +7,7 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// These are the flags for signing, and for verifying keyless signatures.
+// These flags configure signing and the verification of keyless signatures.
 var (
 	keylessFlag       = &cli.BoolFlag{Name: "keyless", EnvVars: []string{"IMAGEGATE_KEYLESS"}, Usage: "sign with an OpenID Connect identity instead of a key. The identity comes from GitHub Actions, SIGSTORE_ID_TOKEN or a login in the browser"}
 	tufMirrorFlag     = &cli.StringFlag{Name: "tuf-mirror", EnvVars: []string{"IMAGEGATE_TUF_MIRROR"}, Usage: "get the trusted root and the signing configuration from the TUF repository at `URL` (default: the public Sigstore)"}
@@ -25,9 +25,9 @@ var (
 	}
 )
 
-// signatureFormat returns the format given with --signature-format. The default with a key is the
-// legacy format, because most verifiers support it. The default with an identity is bundles,
-// because only a bundle can store the proofs of newer logs.
+// signatureFormat returns the format given with --signature-format. The default for a key is the
+// legacy format, because most verifiers support it. The default for an identity is the bundle
+// format, because only a bundle can store the proofs of newer logs.
 func signatureFormat(c *cli.Context) (trust.Format, error) {
 	switch form := c.String("signature-format"); {
 	case form == "" && c.Bool("keyless"):

@@ -50,7 +50,7 @@ func loadSigner(c *cli.Context, s Streams) (*trust.Signer, error) {
 	return signer, nil
 }
 
-// pendingSigner is a signer that may still be loading.
+// pendingSigner is a signer that may still be loading in the background.
 type pendingSigner struct {
 	wait func() (*trust.Signer, error)
 	stop context.CancelCauseFunc
@@ -77,8 +77,8 @@ func startSigner(c *cli.Context, s Streams) (*pendingSigner, error) {
 	return &p, err
 }
 
-// ending returns the error of the signer if there is one, and err otherwise. If loading the signer
-// failed, err only reports that the command was canceled.
+// ending returns the error of loading the signer, if there is one, and err otherwise. After a
+// failed load, err would only say that the command was canceled.
 func (p *pendingSigner) ending(err error) error {
 	_, wrong := p.wait()
 	p.stop(nil)
@@ -114,7 +114,7 @@ func loadServices(c *cli.Context, tufDir string) (trust.Services, error) {
 			return trust.Services{}, exit.Usage(fmt.Errorf("%s: %w", path, err))
 		}
 	}
-	// --trusted-root takes precedence over the root of the TUF repository.
+	// The root of --trusted-root takes precedence over the root of the TUF repository.
 	if services.Root == nil || c.String("trusted-root") != "" {
 		var err error
 		if services.Root, err = trustedRoot(c, false, tufDir); err != nil {
@@ -169,8 +169,8 @@ func atTerminal(s Streams) bool {
 	return ok && term.IsTerminal(int(in.Fd())) && observe.IsTerminal(s.Err, os.Getenv)
 }
 
-// newProgress returns the progress display that the flags select, and adds it to the context of the
-// command, where a login pauses it. The caller must call stop once, at the end.
+// newProgress returns the progress display that the flags select. It also adds the display to the
+// context of the command, so that a login can pause it. The caller must call stop once, at the end.
 func newProgress(c *cli.Context, s Streams) (p gate.Progress, stop func(), err error) {
 	mode := observe.Mode(c.String("progress"))
 	if c.Bool("quiet") {
@@ -189,7 +189,7 @@ func newProgress(c *cli.Context, s Streams) (p gate.Progress, stop func(), err e
 	return p, stop, nil
 }
 
-// useColor reports whether text that is written to w has colors.
+// useColor reports whether --color, the environment and the type of w select colors for text on w.
 func useColor(c *cli.Context, w io.Writer) (bool, error) {
 	color, err := observe.UseColor(c.String("color"), os.Getenv, observe.IsTerminal(w, os.Getenv))
 	if err != nil {
@@ -227,8 +227,9 @@ func trustedRoot(c *cli.Context, must bool, tufDir string) (*trust.Root, error) 
 	return root, nil
 }
 
-// tufRepository returns the TUF repository with the Sigstore configuration. Its metadata stays in dir.
-// "" means a folder in the cache, which every run should use: old metadata detects a rollback.
+// tufRepository returns the TUF repository with the Sigstore configuration. Its metadata is stored
+// in dir. If dir is "", it is a folder in the cache. Runs should share that folder, because TUF
+// detects a rollback only by comparison with older metadata.
 func tufRepository(c *cli.Context, dir string) (trust.TUF, error) {
 	m := trust.TUF{Dir: dir, URL: c.String("tuf-mirror"), Transport: registry.NewTransport(registry.IdleTimeout)}
 	if c.Bool("offline") {

@@ -41,8 +41,8 @@ func TestEmptyVariableIsNotAValue(t *testing.T) {
 	}
 }
 
-// TestVariableWithAValueIsKept checks that tidyVariables keeps a variable with a value, and an
-// empty variable of another program.
+// TestVariableWithAValueIsKept checks that tidyVariables keeps a variable that has a value, and
+// does not touch empty variables of other programs.
 func TestVariableWithAValueIsKept(t *testing.T) {
 	t.Setenv("IMAGEGATE_OUTPUT", "json")
 	t.Setenv("COSIGN_PASSWORD", "")

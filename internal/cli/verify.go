@@ -32,8 +32,8 @@ func verifyCommand(s Streams) *cli.Command {
 			&cli.BoolFlag{Name: "any-tag", Usage: "accept an image that was promoted only under another tag"},
 			&cli.StringFlag{Name: "repository", EnvVars: []string{"IMAGEGATE_REPOSITORY"}, Usage: "require that the image was signed for the repository `NAME`. For mirrors (default: the repository of APPROVED)"},
 			ignoreReferrersFlag,
-			// The next two flags have no environment variable on purpose: a variable could stay set
-			// for other runs and weaken their checks.
+			// The next two flags deliberately have no environment variable: it could stay set for
+			// later runs and weaken their checks.
 			&cli.BoolFlag{Name: "allow-override", Usage: "accept a denied image if a signed override is still valid"},
 			&cli.BoolFlag{Name: "signature-only", Usage: "verify only that the digest is signed, not that the image passed"},
 			&cli.BoolFlag{Name: "explain", Usage: "list every signature and statement with type, signer, time, and the reason why it counts or does not count"},
@@ -89,12 +89,13 @@ func runVerify(c *cli.Context, s Streams) (err error) {
 	return job.Run(c.Context, ref, &out.Report)
 }
 
-// ignoreReferrersFlag weakens a check, because a newer decision may be among the ignored referrers.
+// ignoreReferrersFlag weakens the verification: a newer decision may be among the referrers that it
+// ignores.
 var ignoreReferrersFlag = &cli.BoolFlag{Name: "insecure-ignore-referrers", EnvVars: []string{"IMAGEGATE_INSECURE_IGNORE_REFERRERS"},
 	Usage: "read statements only from tags. For a registry that stores no bundles and refuses to list referrers"}
 
-// requirements returns the requirements for the image from the flags, except the policy and the
-// trusted signers.
+// requirements returns what the flags require of the image, except the policy and the trusted
+// signers.
 func requirements(c *cli.Context) (promote.Trust, error) {
 	want := promote.Trust{MaxAge: c.Generic("max-age").(*flags.Duration).Get(), AllowOverride: c.Bool("allow-override"), PolicyName: c.String("policy-name"), AnyTag: c.Bool("any-tag")}
 	if s := c.String("repository"); s != "" {

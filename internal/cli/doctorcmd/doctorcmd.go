@@ -1,5 +1,5 @@
-// Package doctorcmd is the command doctor: it turns flags and arguments into the facts that package
-// doctor examines, and writes the results.
+// Package doctorcmd implements "imagegate doctor": it turns flags and arguments into the options of
+// package doctor, and writes the results.
 package doctorcmd
 
 import (
@@ -26,11 +26,12 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// OutputFlag selects the format of the results. It has no variable: IMAGEGATE_OUTPUT may name files
-// for the reports of runs.
+// OutputFlag selects the format of the results. It has no variable, because IMAGEGATE_OUTPUT may
+// name the files that other commands write their reports to.
 var OutputFlag = &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "text", DefaultText: "text", Usage: "write the results as `FORMAT`: text or json"}
 
-// Loaders load what a run loads, from the same flags. All fields except IsInteractive are required.
+// Loaders are the functions that load credentials, policies, the cache and keys for a run from the
+// same flags. All fields except IsInteractive are required.
 type Loaders struct {
 	Keychain  authn.Keychain
 	Transport http.RoundTripper
@@ -43,12 +44,13 @@ type Loaders struct {
 	Cache    func(*cli.Context) (*cache.Cache, bool, error)
 	Policies func(*cli.Context) (policy.Set, error)
 	Key      func(*cli.Context) (trust.Key, error)
-	// Token returns the source of the identity token without asking the user.
+	// Token returns the source of the identity token for keyless signing. It never asks the user.
 	Token func(*cli.Context) (trust.TokenSource, error)
-	// Services and Root keep the metadata of a TUF repository in the folder dir.
+	// Services and Root load the Sigstore services and the trusted root. They keep the metadata of
+	// the TUF repository in the folder dir.
 	Services func(c *cli.Context, dir string) (trust.Services, error)
 	Root     func(c *cli.Context, dir string) (*trust.Root, error)
-	// IsInteractive means that the command can ask the user.
+	// IsInteractive reports that the command runs in a terminal and can ask the user.
 	IsInteractive bool
 }
 
@@ -84,8 +86,8 @@ func Run(c *cli.Context, w io.Writer, l Loaders) error {
 	return failure(results)
 }
 
-// failure returns the error of a run with the first failed check. With an expired token, a run fails
-// when it asks for a certificate.
+// failure returns the error that a run with the first failed check would return. An expired
+// identity token fails only when the run asks for a certificate.
 func failure(results []doctor.Result) error {
 	err := doctor.Failure(results)
 	var failed *doctor.FailedError
@@ -96,7 +98,7 @@ func failure(results []doctor.Result) error {
 	return err
 }
 
-// width returns the width of a terminal, or the width of a line in a log.
+// width returns the line width for w: the width of the terminal, or 100 if w is not a terminal.
 func width(w io.Writer) int {
 	const inLog = 100
 	if n := observe.Width(w); n > 0 {
@@ -105,7 +107,7 @@ func width(w io.Writer) int {
 	return inLog
 }
 
-// options returns the facts that do not depend on the arguments.
+// options returns the doctor options that depend only on flags, not on the arguments.
 func (l Loaders) options(c *cli.Context) doctor.Options {
 	o := doctor.Options{Keychain: l.Keychain, Transport: l.Transport, UserAgent: l.UserAgent, Login: l.Login, Now: time.Now, Redact: exit.Redact,
 		Key: c.String("key"), FeedURL: c.String("url"), PolicyFiles: c.StringSlice("policy"),
@@ -132,7 +134,8 @@ func (l Loaders) options(c *cli.Context) doctor.Options {
 	return o
 }
 
-// references parses the arguments. A staging image that is not in a registry needs no check.
+// references parses the image arguments into o. A staging image outside a registry, such as an
+// archive, needs no check.
 func references(c *cli.Context, o *doctor.Options) error {
 	args := c.Args().Slice()
 	if len(args) == 0 {
@@ -151,8 +154,8 @@ func references(c *cli.Context, o *doctor.Options) error {
 	return nil
 }
 
-// signer adds what a run does to sign. It opens the key early if that may ask for a password,
-// because a user takes longer than a check may.
+// signer sets up the checks of the signing key or identity. It opens a key that may need a password
+// right away, because typing the password can take longer than the time limit of a check.
 func (l Loaders) signer(c *cli.Context, o *doctor.Options) error {
 	keyless := c.Bool("keyless")
 	if keyless && o.Key != "" {
@@ -186,8 +189,8 @@ func usesSigstore(c *cli.Context) bool {
 	return c.Bool("keyless") || c.String("tuf-mirror") != "" || c.String("trusted-root") != ""
 }
 
-// sigstore adds the check of Sigstore. The metadata that it fetches is in a temporary folder, which
-// remove removes: doctor leaves no file.
+// sigstore sets up the check of the Sigstore services. It fetches their metadata into a temporary
+// folder, which the caller deletes with remove, because doctor leaves no files behind.
 func (l Loaders) sigstore(c *cli.Context, o *doctor.Options) (remove func()) {
 	parent, err := l.TempDir(c)
 	var dir string
@@ -209,7 +212,8 @@ func (l Loaders) sigstore(c *cli.Context, o *doctor.Options) (remove func()) {
 	return func() { _ = os.RemoveAll(dir) } // at most, a small folder of temporary files stays
 }
 
-// identityToken returns the identity token of a job, or "" if promote would open the browser.
+// identityToken returns the identity token that promote would use, or "" if promote would open the
+// browser.
 func (l Loaders) identityToken(ctx context.Context, c *cli.Context) (string, error) {
 	source, err := l.Token(c)
 	if errors.Is(err, trust.ErrNoToken) && l.IsInteractive {

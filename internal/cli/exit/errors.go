@@ -14,11 +14,11 @@ import (
 	"github.com/imagegate/imagegate/internal/suggest"
 )
 
-// ErrDenied is a denial that has been reported. It is an error only so that one returned value
-// determines the exit code.
+// ErrDenied means that the policy denied the image and that the denial was already printed. It is
+// an error value so that the returned error alone determines the exit code.
 var ErrDenied = errors.New("denied by policy")
 
-// Hinted is an error with a hint of its own: what the user can do, or "".
+// Hinted is an error with its own hint. Hint returns what the user can do, or "".
 type Hinted interface {
 	error
 	Hint() string
@@ -43,7 +43,7 @@ func (e usageError) Unwrap() error { return e.error }
 // Usage marks an error as an invalid command line or configuration.
 func Usage(err error) error { return usageError{err} }
 
-// Usagef returns a new error of an invalid command line or configuration.
+// Usagef formats an error about an invalid command line or configuration.
 func Usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 type trustError struct{ error }
@@ -60,17 +60,17 @@ func (e *databaseError) Unwrap() error { return e.error }
 // Database marks an error as a failed update or import of the vulnerability database.
 func Database(err error) error { return &databaseError{err} }
 
-// Fault is a fault in this program or a library: a panic, or a child process that died. It is never
-// a verdict about the image.
+// Fault is a fault in imagegate or one of its libraries: a panic, or a crashed child process. It is
+// never a verdict about the image.
 type Fault struct {
 	Reason string
 	Trace  string // printed after the error, shortened
 }
 
-// Error says that the fault is not the user's.
+// Error returns the reason, marked as an internal error that the user did not cause.
 func (e *Fault) Error() string { return "internal error in imagegate: " + e.Reason }
 
-// Panic turns a recovered panic into a fault.
+// Panic turns a recovered panic value into a [Fault] with the current stack trace.
 func Panic(p any) error {
 	return &Fault{Reason: fmt.Sprint(p), Trace: string(debug.Stack())}
 }
@@ -78,7 +78,7 @@ func Panic(p any) error {
 // Stopped is the error of a command that was interrupted.
 type Stopped struct {
 	Err error
-	// Undone is the part that the command left undone, or empty if that is unknown.
+	// Undone describes the work that the command did not do. It is empty if that is unknown.
 	Undone string
 }
 
@@ -88,7 +88,8 @@ func (e *Stopped) Error() string { return e.Err.Error() }
 // Unwrap returns the error that the interruption caused.
 func (e *Stopped) Unwrap() error { return e.Err }
 
-// Inputs are all missing or invalid inputs of a command.
+// Inputs collects the errors of all missing or invalid inputs of a command, so that one run reports
+// them together.
 type Inputs []error
 
 // Add appends an error that is not nil.
@@ -98,13 +99,13 @@ func (e *Inputs) Add(err error) {
 	}
 }
 
-// Error has one line for each input.
+// Error returns one line for each collected error.
 func (e Inputs) Error() string { return errors.Join(e...).Error() }
 
-// Unwrap returns the errors of the inputs.
+// Unwrap returns the collected errors.
 func (e Inputs) Unwrap() []error { return e }
 
-// FileError is a file that the user named and that cannot be read.
+// FileError is the error of a file that the user named and that imagegate cannot read.
 type FileError struct {
 	What string // such as "policy"
 	Path string
@@ -117,7 +118,8 @@ func (e *FileError) Error() string { return fmt.Sprintf("reading the %s: %v", e.
 // Unwrap returns the cause.
 func (e *FileError) Unwrap() error { return e.Err }
 
-// Hint names the file that was probably meant, or the command that writes such a file.
+// Hint suggests the existing file that the user probably meant, or the command that creates such a
+// file.
 func (e *FileError) Hint() string {
 	near, missing := missingFile(e.Path, e.Err), errors.Is(e.Err, fs.ErrNotExist)
 	switch {
@@ -133,13 +135,13 @@ func (e *FileError) Hint() string {
 	return ""
 }
 
-// Hints about inputs that the user has to make first.
+// These hints tell the user how to create a missing input.
 const (
 	PolicyHint = `run "imagegate policy init", which writes policy.yaml`
 	KeyHint    = `run "imagegate key generate", which writes cosign.key and cosign.pub`
 )
 
-// missingFile returns the name of the file that the user probably meant by path, or "".
+// missingFile returns the name of an existing file that the user probably meant by path, or "".
 func missingFile(path string, err error) string {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return ""
@@ -157,7 +159,7 @@ func missingFile(path string, err error) string {
 	base := filepath.Base(path)
 	slices.Sort(names)
 	near := suggest.Nearest(base, names)
-	// The extensions of YAML differ by more than a mistake.
+	// Try .yml for .yaml and the reverse: they differ by more letters than a typing mistake.
 	for _, ext := range []string{".yaml", ".yml"} {
 		if other := strings.TrimSuffix(base, filepath.Ext(base)) + ext; other != base && slices.Contains(names, other) {
 			near = other

@@ -2,8 +2,9 @@
 // hint, and whether the command can be retried.
 //
 // [Finish] is called once, at the end of the process. The exit code depends only on the type of the
-// error. Errors of other packages keep their types; [Usage], [Trust], [Database] and [ErrDenied] are
-// for what the command line finds out. An error that implements [Hinted] brings its hint along.
+// error. Other packages return errors of their own types. Package cli marks the errors that it
+// finds itself with [Usage], [Trust], [Database] or [ErrDenied]. An error that implements [Hinted]
+// supplies its own hint.
 package exit
 
 import (
@@ -27,7 +28,7 @@ import (
 	"github.com/imagegate/imagegate/promote"
 )
 
-// The exit codes. Package help has their descriptions.
+// These are the exit codes of imagegate. Package help describes them.
 const (
 	OK           = 0
 	Failure      = 1 // no decision
@@ -46,7 +47,8 @@ type Verdict struct {
 	Retryable bool
 }
 
-// Classify is the table of exit codes.
+// Classify maps an error to its exit code, and to whether the command can be retried. If ctx was
+// canceled, most errors count as an interruption.
 func Classify(ctx context.Context, err error) Verdict {
 	var (
 		usage      usageError
@@ -114,7 +116,7 @@ func Settle(v Verdict, err error) error {
 	return &settledError{v, err}
 }
 
-// ReportError returns an error in the form of the report, with secrets removed.
+// ReportError returns err as the error field of a JSON report, with secrets removed.
 func ReportError(v Verdict, err error) *report.Error {
 	class := classes[v.Code]
 	var unwritten *run.UnwrittenError
@@ -172,7 +174,7 @@ func Finish(ctx context.Context, w io.Writer, err error) int {
 	return v.Code
 }
 
-// interrupted returns what an interrupted command says.
+// interrupted returns the message about an interrupted command, with the work that it did not do.
 func interrupted(err error) string {
 	var stopped *Stopped
 	if errors.As(err, &stopped) && stopped.Undone != "" {

@@ -30,13 +30,13 @@ import (
 	"github.com/imagegate/imagegate/promote"
 )
 
-// exiter is an error that would choose the exit code in urfave/cli.
+// exiter is an error with an ExitCode method, which the library urfave/cli would obey.
 type exiter struct{ error }
 
 func (exiter) ExitCode() int { return 0 }
 
-// TestExitCodeComesFromOneTable checks that finish derives the exit code only from the returned
-// error and the cancellation of the context, and never from an ExitCode method of an error.
+// TestExitCodeComesFromOneTable checks that Finish derives the exit code only from the returned
+// error and the cancellation of the context. An ExitCode method of an error has no effect.
 func TestExitCodeComesFromOneTable(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -75,7 +75,8 @@ func TestExitCodeComesFromOneTable(t *testing.T) {
 	}
 }
 
-// TestOnlyWhatMayPassIsRetryable checks for each class of error whether it is retryable.
+// TestOnlyWhatMayPassIsRetryable checks for each class of error whether Classify reports it as
+// retryable.
 func TestOnlyWhatMayPassIsRetryable(t *testing.T) {
 	registry := func(err error) error { return fmt.Errorf("x: %w", &registry.Error{Side: registry.Staging, Err: err}) }
 	status := func(code int) error { return registry(&transport.Error{StatusCode: code}) }
@@ -155,13 +156,13 @@ func TestOnlyWhatMayPassIsRetryable(t *testing.T) {
 	}
 }
 
-// serverError has the form of the errors from the clients of key services.
+// serverError has the same StatusCode field as the errors of key service clients.
 type serverError struct{ StatusCode int }
 
 func (e *serverError) Error() string { return http.StatusText(e.StatusCode) }
 
-// TestReportThatCannotBeWrittenIsSaid checks that finish also prints the error of an unwritable
-// report if the image is denied.
+// TestReportThatCannotBeWrittenIsSaid checks that, after a denial, Finish still prints the error of
+// a report that could not be written.
 func TestReportThatCannotBeWrittenIsSaid(t *testing.T) {
 	var out bytes.Buffer
 	if got := Finish(t.Context(), &out, errors.Join(errors.New("writing the report: disk full"), ErrDenied)); got != Denial {
@@ -250,7 +251,8 @@ func TestEachMissingInputHasItsHint(t *testing.T) {
 	}
 }
 
-// TestInterruptedSaysWhatIsUndone checks the message after an interruption.
+// TestInterruptedSaysWhatIsUndone checks that the message after an interruption says which work was
+// not done.
 func TestInterruptedSaysWhatIsUndone(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -265,7 +267,8 @@ func TestInterruptedSaysWhatIsUndone(t *testing.T) {
 	}
 }
 
-// TestRefusedLoginNamesTheUser checks the hint for each kind of login.
+// TestRefusedLoginNamesTheUser checks that the hint about a refused login names the user and the
+// source of the credentials, for each kind of login.
 func TestRefusedLoginNamesTheUser(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
@@ -303,7 +306,8 @@ func TestRefusedLoginNamesTheUser(t *testing.T) {
 	}
 }
 
-// TestMissingFileNamesTheOneThatWasMeant checks the hints about files.
+// TestMissingFileNamesTheOneThatWasMeant checks that the hint about a missing file suggests an
+// existing file with a similar name.
 func TestMissingFileNamesTheOneThatWasMeant(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, name := range []string{"policy.yaml", "cosign.key"} {

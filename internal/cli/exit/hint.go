@@ -26,11 +26,12 @@ import (
 	"github.com/imagegate/imagegate/promote"
 )
 
-// sharedFlag is the flag that accepts folders with parents that other users can change.
+// sharedFlag is the name of the flag that turns off the check for parent folders that other users
+// can change.
 const sharedFlag = "insecure-shared-parents"
 
-// hints returns what the user can do about an error: one hint for each missing input, or one hint,
-// or none.
+// hints returns the hints for an error. [Inputs] can have one hint for each missing input. Any
+// other error has at most one.
 func hints(err error) []string {
 	var inputs Inputs
 	if !errors.As(err, &inputs) {

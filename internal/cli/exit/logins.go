@@ -15,22 +15,22 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// Logins are the credentials that a command used, so that the error of a refused login can name
-// them.
+// Logins records the credentials that a command used, so that the error about a refused login can
+// name the user and the source.
 type Logins struct {
 	mu  sync.Mutex
 	all []credentials.Login
 }
 
-// Add records a login.
+// Add records that the command used the login one.
 func (l *Logins) Add(one credentials.Login) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all = append(l.all, one)
 }
 
-// find returns the last login for a host. A registry may answer through another host, such as a
-// token server: if only one registry was used, its login is meant.
+// find returns the last login for a host. A refusal may come from another host, such as a token
+// server: if the command used only one registry, find returns the login for that registry.
 func (l *Logins) find(host string) (credentials.Login, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -57,7 +57,7 @@ func (l *Logins) Describe(host string) string {
 	return fmt.Sprintf("the login%s from %s", (&refusedError{login: login}).user(), withTilde(login.Source))
 }
 
-// refusedError is a refused login, with the login that was refused.
+// refusedError is a registry's refusal together with the login that it refused.
 type refusedError struct {
 	error
 	login credentials.Login
@@ -65,7 +65,8 @@ type refusedError struct {
 
 func (e *refusedError) Unwrap() error { return e.error }
 
-// Explain adds the login to the error of a registry that refused it. Other errors are unchanged.
+// Explain adds the refused login to a registry error with status 401 or 403. It returns other
+// errors unchanged.
 func (l *Logins) Explain(err error) error {
 	var failure *registry.Error
 	var failed *transport.Error
@@ -79,7 +80,7 @@ func (l *Logins) Explain(err error) error {
 	return err
 }
 
-// Hint says which credentials were refused.
+// Hint names the refused credentials and how to log in again.
 func (e *refusedError) Hint() string {
 	again := fmt.Sprintf("log in with \"docker login %s\"", e.login.Registry)
 	switch {
@@ -98,7 +99,7 @@ func (e *refusedError) user() string {
 	return fmt.Sprintf(" of user %q", e.login.User)
 }
 
-// withTilde shortens a path in the home folder.
+// withTilde replaces the home folder at the start of a path with "~".
 func withTilde(path string) string {
 	home, err := os.UserHomeDir()
 	if err != nil || home == "" {

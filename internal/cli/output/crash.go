@@ -16,18 +16,20 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// crashState is sent by a child to its parent, which reports it if the child crashes.
+// crashState is what a child sends to its parent, so that the parent can write the reports if the
+// child crashes.
 type crashState struct {
 	Report  report.Report
 	Targets []Target
 	TempDir string
 	Records Records
-	// Code is the exit code of a run that has ended. Reports and the record of the run say the same.
+	// Code is the exit code of a run that has ended. The written reports and the audit record have
+	// the same code. It is nil before the end.
 	Code *int
 }
 
-// Tell sends the current report to the parent, which writes it if this process crashes. The sent
-// report has no decision, and therefore no findings.
+// Tell sends the current report to the parent, which writes it if this process crashes. The copy
+// has no decision and no findings, because a crashed run has no verdict.
 func (o *Writer) Tell() {
 	r := o.Report
 	r.Input = evidence.Input{Image: r.Input.Image}
@@ -36,19 +38,20 @@ func (o *Writer) Tell() {
 	_ = o.Streams.Child.State(state) // if this fails, a crash report only has less detail
 }
 
-// tellFinal tells the parent the exit code of the run, and that a record must be delivered. The parent
-// then does not overwrite the reports after a crash.
+// tellFinal tells the parent the exit code of the run, and that an audit record must still be
+// delivered. After a crash, the parent then keeps the written reports.
 func (o *Writer) tellFinal(code int) {
 	_ = o.Streams.Child.State(crashState{TempDir: o.TempDir, Records: o.Records, Code: &code})
 }
 
-// tellWritten tells the parent the exit code of the run, and that nothing is left to write.
+// tellWritten tells the parent the exit code of the run, and that all reports and records are
+// written.
 func (o *Writer) tellWritten(code int) {
 	_ = o.Streams.Child.State(crashState{TempDir: o.TempDir, Code: &code})
 }
 
-// Crashed writes the reports for a child that did not complete, and returns the exit code. The exit
-// code is never the code of a denial.
+// Crashed writes the reports for a child process that crashed, and returns the exit code, which is
+// never the code of a denial.
 func Crashed(s Streams, r supervise.Result) int {
 	ctx := context.Background()
 	var err error = &exit.Fault{Reason: reasonOf(r), Trace: r.Trace}
@@ -77,8 +80,8 @@ func Crashed(s Streams, r supervise.Result) int {
 	return exit.Finish(ctx, s.Err, o.end(ctx, errors.Join(err, o.resumeRecord(ctx))))
 }
 
-// ended returns the exit code of a run that had ended before its process died. If its record was not
-// delivered, opening the audit log delivers it.
+// ended returns the exit code of a run that had ended before its process died. If the audit record
+// was not delivered yet, opening the audit log delivers it.
 func ended(ctx context.Context, s Streams, state crashState) int {
 	o := &Writer{Options: Options{Streams: s, Records: state.Records}}
 	err := o.resumeRecord(ctx)
@@ -115,7 +118,7 @@ func reasonOf(r supervise.Result) string {
 	return reason
 }
 
-// watched also tells the parent which step has begun.
+// watched is a progress display that also tells the parent process which step is running.
 type watched struct {
 	gate.Progress
 	child *supervise.Child

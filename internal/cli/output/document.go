@@ -10,11 +10,12 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// PlatformMark is replaced by the platform in the name of a file for an SBOM, as in
-// "sbom-linux-amd64.json".
+// PlatformMark is the placeholder in the file name of an SBOM that is replaced by the platform, as
+// in "sbom-linux-amd64.json".
 const PlatformMark = "{platform}"
 
-// CheckDocument returns a usage error for a target that no run of the command can satisfy.
+// CheckDocument returns a usage error for a target that the command can never write: an SBOM from
+// verify, or PlatformMark in the file name of a report.
 func (t Target) CheckDocument(command string) error {
 	format, _ := formats.ByName(t.Format)
 	switch {
@@ -26,8 +27,9 @@ func (t Target) CheckDocument(command string) error {
 	return nil
 }
 
-// Cataloged keeps the SBOMs for the targets that ask for one. With several platforms each needs a
-// file of its own: the error comes before anything is promoted.
+// Cataloged keeps the SBOMs for the targets that write SBOMs. It returns a usage error if a target
+// would write the SBOMs of several platforms to one file. The error comes before anything is
+// promoted.
 func (o *Writer) Cataloged(result *gate.Result) error {
 	var names []string
 	var sboms []formats.SBOM
@@ -47,10 +49,10 @@ func (o *Writer) Cataloged(result *gate.Result) error {
 	return nil
 }
 
-// writeDocuments writes the SBOM of each platform. A file has the bytes that promote signs; on
-// standard output, characters that could control a terminal are escaped. If the image was not
-// cataloged, an earlier file is removed, unless the name of the file depends on the platform. A usage
-// error needs no warning about the SBOM: it can come before or after the catalog.
+// writeDocuments writes the SBOM of each platform. A file gets exactly the bytes that promote
+// signs. On standard output, characters that could control a terminal are escaped. If the image was
+// not cataloged, an earlier file is removed, unless its name depends on the platform. After a usage
+// error, a missing SBOM is not reported, because the error may come before or after the catalog.
 func (o *Writer) writeDocuments(t Target, format formats.Format) error {
 	switch {
 	case len(o.sboms) > 0:
@@ -76,7 +78,7 @@ func (o *Writer) writeDocuments(t Target, format formats.Format) error {
 	return nil
 }
 
-// FileName turns a platform into a part of a file name.
+// FileName replaces the characters of a platform that a file name should not have, such as "/".
 func FileName(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' {

@@ -14,8 +14,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// TestSBOMsNeedAFileEach checks that the SBOMs of several platforms are refused one file before
-// anything is written, and that a file has exactly the bytes of the catalog.
+// TestSBOMsNeedAFileEach checks that the SBOMs of several platforms cannot go to one file, that the
+// error comes before anything is written, and that a file has exactly the bytes of the catalog.
 func TestSBOMsNeedAFileEach(t *testing.T) {
 	dir := t.TempDir()
 	var result gate.Result
@@ -48,8 +48,8 @@ func TestSBOMsNeedAFileEach(t *testing.T) {
 	}
 }
 
-// TestSBOMThatWasNotMadeIsNotWritten checks that no earlier SBOM stays, and that verify refuses the
-// formats that it cannot write.
+// TestSBOMThatWasNotMadeIsNotWritten checks that a run without an SBOM removes the SBOM file of an
+// earlier run, and that verify refuses the SBOM formats.
 func TestSBOMThatWasNotMadeIsNotWritten(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "sbom.json")
 	if err := os.WriteFile(file, []byte("{}"), 0o600); err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// textOptions returns the options of a text report on w: the lines are as wide as the terminal, and
-// --color decides about colors.
+// textOptions returns the options of a text report on w: lines as wide as the terminal, and colors
+// as --color selects.
 func (o *Writer) textOptions(w io.Writer) report.TextOptions {
 	options := o.Text
 	options.Width = observe.Width(w)
@@ -18,9 +18,9 @@ func (o *Writer) textOptions(w io.Writer) report.TextOptions {
 	return options
 }
 
-// lastLines writes the verdict to standard error if no text report shows it on the terminal. After a
-// failure the error follows, which a text report on standard output does not repeat. A mistake on
-// the command line needs no verdict. In structured logs, the verdict is one line.
+// lastLines writes the verdict to standard error, unless a text report on the same terminal already
+// shows it. After a failure it is followed by the error, which a text report on standard output
+// omits. A usage error has no verdict. In structured logs, the verdict is one JSON line.
 func (o *Writer) lastLines() {
 	switch failure := o.Report.Error; {
 	case o.Structured:
@@ -32,7 +32,8 @@ func (o *Writer) lastLines() {
 	}
 }
 
-// showsText reports whether a text report appears where standard error does.
+// showsText reports whether a text report goes to the same place as standard error, such as a
+// terminal.
 func (o *Writer) showsText() bool {
 	onOut := slices.ContainsFunc(o.Targets, func(t Target) bool { return t.Format == "text" && t.File == "" })
 	return onOut && (observe.Width(o.Streams.Out) > 0 || observe.Width(o.Streams.Err) == 0)

@@ -9,8 +9,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// TestVerdictIsShownOnce checks that standard error has the verdict exactly if standard output does
-// not have it.
+// TestVerdictIsShownOnce checks that standard error shows the verdict if and only if standard
+// output does not.
 func TestVerdictIsShownOnce(t *testing.T) {
 	failure := func(class report.Class) *report.Error { return &report.Error{Class: class, Message: "m"} }
 	onOut, toFile, json := Target{Format: "text"}, Target{Format: "text", File: "report.txt"}, Target{Format: "json"}

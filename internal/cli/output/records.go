@@ -18,7 +18,7 @@ import (
 	"github.com/imagegate/imagegate/internal/telemetry"
 )
 
-// Records are the traces of a run for the people who operate imagegate.
+// Records configures the audit record, the metrics and the trace of a run.
 type Records struct {
 	// Audit is the value of --audit-log. "" means no audit record.
 	Audit string
@@ -26,12 +26,12 @@ type Records struct {
 	Spool, Host string
 	// ID identifies the run in the audit log. New sets it.
 	ID string
-	// Prepared says that a record of this run is kept on disk. The Writer sets it.
+	// Prepared reports that a prepared audit record of this run is on disk. The Writer sets it.
 	Prepared bool
 	Actor    audit.Actor
-	// Requested are the tags that the command line names.
+	// Requested are the approved tags that the command line names.
 	Requested []string
-	// Metrics is the file for Prometheus' textfile collector. "" means none.
+	// Metrics is the file for the textfile collector of Prometheus. "" means no metrics.
 	Metrics string
 	// Trace is nil if no collector is configured.
 	Trace *telemetry.Trace `json:"-"`
@@ -53,7 +53,8 @@ func (o *Writer) openRecords(ctx context.Context) error {
 	return nil
 }
 
-// resumeRecord opens the audit log for a run whose process died.
+// resumeRecord opens the audit log in the parent, to deliver the record of a run whose process
+// died.
 func (o *Writer) resumeRecord(ctx context.Context) (err error) {
 	if o.Records.Audit != "" {
 		o.audit, _, err = o.Records.open(context.WithoutCancel(ctx), o.Streams, o.Records.ID)
@@ -61,8 +62,8 @@ func (o *Writer) resumeRecord(ctx context.Context) (err error) {
 	return err
 }
 
-// open opens the audit log. A log that cannot be opened is a usage error. A full disk or a syslog
-// server that does not respond is not: the command may succeed later.
+// open opens the audit log. It returns a usage error, unless the cause may be temporary: a full
+// disk, or a syslog server that does not respond.
 func (r Records) open(ctx context.Context, s Streams, resume string) (*audit.Log, int, error) {
 	log, recovered, err := audit.Open(ctx, r.Audit, audit.Options{Out: s.Out, Spool: r.Spool, Host: r.Host, PID: os.Getpid(), Now: time.Now, Resume: resume, Prepared: r.Prepared})
 	var later *audit.WriteError
@@ -75,15 +76,15 @@ func (r Records) open(ctx context.Context, s Streams, resume string) (*audit.Log
 	return nil, 0, exit.Usage(fmt.Errorf("--audit-log: %w", err))
 }
 
-// event returns the audit record of the run.
+// event returns the audit record for the report r and the exit code.
 func (o *Writer) event(r report.Report, code int) audit.Event {
 	return audit.NewEvent(r, audit.Process{ID: o.Records.ID, ExitCode: code, Actor: o.Records.Actor, Requested: o.Records.Requested})
 }
 
-// diedCode is the exit code in the record of a run that left none.
+// diedCode is the exit code in the audit record of a run whose process died before it had one.
 const diedCode = -1
 
-// prepareRecord keeps a record on disk for the case that this process dies.
+// prepareRecord saves an audit record on disk, to be delivered if this process dies.
 func (o *Writer) prepareRecord(ctx context.Context) error {
 	if o.audit == nil {
 		return nil
@@ -99,12 +100,12 @@ func (o *Writer) prepareRecord(ctx context.Context) error {
 	return err
 }
 
-// writeRecord delivers the audit record. An interrupt does not stop it.
+// writeRecord delivers the audit record, even if the run was interrupted.
 func (o *Writer) writeRecord(ctx context.Context, result exit.Verdict) error {
 	if o.audit == nil {
 		return nil
 	}
-	// If the record cannot be kept on disk, it may still be delivered.
+	// Even if the record cannot be saved on disk, try to deliver it.
 	kept := o.audit.Final(o.finalEvent(result.Code))
 	if kept == nil {
 		o.Records.Prepared = true
@@ -116,8 +117,8 @@ func (o *Writer) writeRecord(ctx context.Context, result exit.Verdict) error {
 	return o.audit.Close()
 }
 
-// correctRecord replaces the kept record after it could not be delivered, because that changes the
-// exit code.
+// correctRecord updates the saved record after its delivery failed, because the failure changes the
+// exit code of the run.
 func (o *Writer) correctRecord(result exit.Verdict) {
 	err := o.audit.Final(o.finalEvent(result.Code))
 	if err = errors.Join(err, o.audit.Close()); err != nil {
@@ -125,7 +126,7 @@ func (o *Writer) correctRecord(result exit.Verdict) {
 	}
 }
 
-// finalEvent returns the audit record of the run at its end.
+// finalEvent returns the audit record of the completed run with its exit code.
 func (o *Writer) finalEvent(code int) audit.Event {
 	e := o.event(o.Report, code)
 	if prepared, ok := o.audit.Resumed(); ok { // it knows the decision, which this process does not
@@ -136,8 +137,8 @@ func (o *Writer) finalEvent(code int) audit.Event {
 	return e
 }
 
-// exportTelemetry writes the metrics and ends the trace. An error is a warning, because neither must
-// change the result of a run.
+// exportTelemetry writes the metrics and ends the trace. Errors are only printed as warnings:
+// telemetry must not change the result of a run.
 func (o *Writer) exportTelemetry(ctx context.Context, code int) {
 	if file := o.Records.Metrics; file != "" {
 		var buf bytes.Buffer
@@ -160,7 +161,7 @@ func (o *Writer) warn(text string) {
 	fmt.Fprintf(o.Streams.Err, "imagegate: warning: %s\n", report.Sanitize(exit.Redact(text)))
 }
 
-// traced also reports each step to the trace.
+// traced is a progress display that also records each step in the trace.
 type traced struct {
 	gate.Progress
 	trace *telemetry.Trace

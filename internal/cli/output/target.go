@@ -22,8 +22,8 @@ type Target struct {
 	File   string // empty means standard output
 }
 
-// ParseTargets parses the values of --output. names are the report formats of the command, the
-// default format first.
+// ParseTargets parses the values of --output. names are the formats that the command supports. The
+// first one is the default.
 func ParseTargets(flags, names []string) ([]Target, error) {
 	if len(flags) == 0 {
 		flags = names[:1]
@@ -58,7 +58,7 @@ func ParseTargets(flags, names []string) ([]Target, error) {
 	return out, nil
 }
 
-// formatError is an unknown format of a report.
+// formatError is the error of an unknown report format in --output.
 type formatError struct {
 	value string // of --output
 	names []string
@@ -68,7 +68,8 @@ func (e *formatError) Error() string {
 	return fmt.Sprintf("--output %q: the format must be %s", e.value, report.List(e.names))
 }
 
-// Hint names the format that was meant. Many programs take only the name of a file.
+// Hint suggests the format that the user probably meant. The value may also be a file name, because
+// many programs take a file name as --output.
 func (e *formatError) Hint() string {
 	format, file, _ := strings.Cut(e.value, "=")
 	if near := suggest.Nearest(format, e.names); near != "" {
@@ -84,11 +85,11 @@ func (e *formatError) Hint() string {
 	return ""
 }
 
-// once reports whether the report can be written only once, because a second report would be
-// appended: to standard output, a device, a pipe or an open file descriptor.
+// once reports whether only one report may be written to the target, because a second one would be
+// appended to the first. This applies to standard output, devices, pipes and open file descriptors.
 func (t Target) once() bool { return t.File == "" || disk.IsAppended(t.File) }
 
-// Put writes formatted output to the target. out is standard output.
+// Put writes a formatted report to the target's file, or to out, the standard output.
 func (t Target) Put(out io.Writer, data []byte) error {
 	switch {
 	case t.File == "" && len(data) == 0:
@@ -100,7 +101,8 @@ func (t Target) Put(out io.Writer, data []byte) error {
 	return disk.WriteBytes(t.File, 0o644, data)
 }
 
-// Remove removes an earlier report from the target, unless reports are appended to it.
+// Remove removes the file of an earlier report. It does nothing for a target that reports are
+// appended to.
 func (t Target) Remove() error {
 	if t.once() {
 		return nil
@@ -111,7 +113,8 @@ func (t Target) Remove() error {
 	return nil
 }
 
-// Check returns an error if the file cannot be written. It does not change the file.
+// Check returns an error if the target's file cannot be written. It does not change an existing
+// file.
 func (t Target) Check() error {
 	if t.File == "" {
 		return nil
@@ -127,8 +130,8 @@ func (t Target) Check() error {
 	return checkWritable(t.File)
 }
 
-// checkWritable returns an error if path cannot be written. It creates and removes a temporary
-// file.
+// checkWritable returns an error if path cannot be written. It creates and removes a temporary file
+// as a test.
 func checkWritable(path string) error {
 	f, err := disk.Prepare(path, 0o644)
 	if err != nil {
@@ -137,8 +140,8 @@ func checkWritable(path string) error {
 	return f.Discard()
 }
 
-// CheckNewFolder returns an error if dir cannot be created or written to. It removes everything
-// that it creates.
+// CheckNewFolder returns an error if dir cannot be created or written to. It removes every folder
+// and file that it creates for the check.
 func CheckNewFolder(dir string) error {
 	var made []string
 	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {

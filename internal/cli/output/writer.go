@@ -31,7 +31,7 @@ type Streams struct {
 	Child *supervise.Child
 }
 
-// Options are what the command line says about the output of a command.
+// Options configure the output of one command, as the command line selects it.
 type Options struct {
 	Streams Streams
 	// Command is the name of the command, and Image the reference as the user wrote it.
@@ -42,9 +42,9 @@ type Options struct {
 	// Text configures the text report. Color is the value of --color.
 	Text  report.TextOptions
 	Color string
-	// Structured: standard error has one JSON object per line.
+	// Structured selects structured logs: each line on standard error is one JSON object.
 	Structured bool
-	// Progress is the display, and Stop ends it.
+	// Progress displays the progress of the run. Stop ends the display.
 	Progress gate.Progress
 	Stop     func()
 	// TempDir is the folder that must be cleaned up after a crash. "" means none.
@@ -52,12 +52,12 @@ type Options struct {
 	Records Records
 }
 
-// Writer collects the report of one command. It writes the report at the end, even after an error
-// or a panic.
+// Writer collects the report of one command. Finish writes it, even after an error or a panic.
 type Writer struct {
-	// Report is filled in by the command.
+	// Report is the report of the run. The command fills it in.
 	Report report.Report
-	// Options were passed to New. Progress also feeds the trace.
+	// Options are the options given to New. New replaces Progress with one that also records the
+	// trace.
 	Options
 
 	sboms   []formats.SBOM // nil until the image is cataloged
@@ -67,8 +67,8 @@ type Writer struct {
 	audit   *audit.Log     // nil without an audit log
 }
 
-// New checks that every report and record can be written. That must be known early, because they
-// are written after the tag. The caller must defer Finish.
+// New returns a Writer after checking that every report and record can be written. A later error
+// would come after the tag is written. The caller must defer Finish.
 func New(ctx context.Context, opts Options) (*Writer, error) {
 	if err := opts.check(); err != nil {
 		opts.Stop()
@@ -78,7 +78,8 @@ func New(ctx context.Context, opts Options) (*Writer, error) {
 	o.Report.Tool, o.Report.Command, o.Report.Started = opts.Tool, opts.Command, time.Now().UTC()
 	o.Report.Input.Image.Reference = opts.Image
 	if err := o.openRecords(ctx); err != nil {
-		// Reports and metrics of an earlier run must not look like the result of this one.
+		// Finish removes or replaces the reports and metrics of an earlier run, which could be
+		// taken for the result of this one.
 		o.Finish(ctx, &err)
 		return nil, err
 	}
@@ -90,8 +91,8 @@ func New(ctx context.Context, opts Options) (*Writer, error) {
 	return o, nil
 }
 
-// check returns a usage error for a report or record that cannot be written, or that would replace
-// another one.
+// check returns a usage error if a report or record cannot be written, or if two of them would use
+// the same file.
 func (o Options) check() error {
 	type place struct{ flag, path string }
 	var places []place
@@ -142,7 +143,7 @@ func samePlace(a, b string) bool {
 	return at == bt
 }
 
-// Policies puts the policies into the report.
+// Policies adds the names and digests of the policies to the report.
 func (o *Writer) Policies(set policy.Set) {
 	o.Report.Policy = run.Policy(set)
 	o.Tell()
@@ -157,7 +158,8 @@ func (o *Writer) redactCautions() {
 }
 
 // Finish ends the command and writes the reports and records. *err is the result of the command.
-// Finish must be deferred directly, because it recovers a panic: so a panic leaves a report, too.
+// Finish must be deferred directly, because it calls recover: after a panic, it still writes the
+// reports.
 func (o *Writer) Finish(ctx context.Context, err *error) {
 	if p := recover(); p != nil {
 		*err = exit.Panic(p)
@@ -189,14 +191,14 @@ func (o *Writer) end(ctx context.Context, err error) error {
 		err = o.unwritten(ctx, err, lost)
 		o.correctRecord(exit.Classify(ctx, err))
 	}
-	// A signal from now on does not change the recorded result.
+	// From here on, a signal no longer changes the result: the records already have it.
 	result := exit.Classify(ctx, err)
 	o.tellWritten(result.Code)
 	o.exportTelemetry(ctx, result.Code)
 	return exit.Settle(result, err)
 }
 
-// writeReports writes the reports and returns the errors of those that could not be written.
+// writeReports writes every report and returns the joined errors.
 func (o *Writer) writeReports() error {
 	o.failed = make([]error, len(o.Targets))
 	for i, t := range o.Targets {
@@ -207,8 +209,8 @@ func (o *Writer) writeReports() error {
 	return errors.Join(o.failed...)
 }
 
-// unwritten returns the error of the command after a report or the audit record was lost. If the
-// command succeeded, the other reports are written again, because they must say what is missing.
+// unwritten returns the error of the command after a report or the audit record could not be
+// written. If the command had succeeded, unwritten writes the other reports again with this error.
 func (o *Writer) unwritten(ctx context.Context, err, lost error) error {
 	if err != nil {
 		return errors.Join(lost, err)
@@ -225,8 +227,8 @@ func (o *Writer) unwritten(ctx context.Context, err, lost error) error {
 	return unwritten
 }
 
-// stopped returns what an interrupted command left undone. Once the first tag is being written, it
-// makes no claim: the registry may have received the request.
+// stopped returns what an interrupted command has not done. Once the tags are being written, it
+// does not claim that nothing was promoted: the registry may have received the request.
 func (o *Writer) stopped() string {
 	switch {
 	case o.Report.Command != "promote" || o.killed:
@@ -269,9 +271,9 @@ func (o *Writer) writeTarget(t Target) error {
 	return t.Put(o.Streams.Out, buf.Bytes())
 }
 
-// BeforeTag writes the reports to files, and prepares the audit record, before the first tag is
-// written. So a full disk is detected before anything is approved, and a killed process leaves no
-// older report and no tag without a record.
+// BeforeTag writes the reports to files and prepares the audit record before the first tag is
+// written. A full disk is then detected before anything is approved. A killed process leaves
+// neither an outdated report nor a tag without an audit record.
 func (o *Writer) BeforeTag(ctx context.Context) error {
 	err := o.rehearse()
 	if err == nil {
@@ -281,7 +283,7 @@ func (o *Writer) BeforeTag(ctx context.Context) error {
 	return err
 }
 
-// rehearse writes the reports to files, as the reports of a run that has not ended.
+// rehearse writes the reports to files, marked as the reports of a run that has not finished.
 func (o *Writer) rehearse() error {
 	o.redactCautions()
 	finished := *o

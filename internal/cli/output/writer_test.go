@@ -18,7 +18,7 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// promotedOutput is the output of a promotion that has written its tag.
+// promotedOutput returns a Writer whose report says that the tag is already written.
 func promotedOutput(s Streams, targets ...Target) *Writer {
 	o := &Writer{Options: Options{Targets: targets, Stop: func() {}, Streams: s}}
 	o.Report.Command = "promote"
@@ -55,8 +55,9 @@ func TestPromotedWithoutReportIsNotUndecided(t *testing.T) {
 	}
 }
 
-// TestReportIsRehearsedBeforeTheTag checks that rehearse writes a report before the tag. A killed
-// run then leaves a report that says that the run did not finish, and a full disk is found early.
+// TestReportIsRehearsedBeforeTheTag checks that rehearse writes a report before the tag is written.
+// A full disk is then detected early, and a killed run leaves a report that says that it did not
+// finish.
 func TestReportIsRehearsedBeforeTheTag(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.json")
 	o := promotedOutput(Streams{Out: io.Discard, Err: io.Discard}, Target{"json", file}, Target{"text", ""})
@@ -81,8 +82,8 @@ func TestReportIsRehearsedBeforeTheTag(t *testing.T) {
 	}
 }
 
-// TestFormatWithoutAVerdictIsNotWritten checks that a format that needs a decision is not written
-// after a failed run, and that an earlier report does not stay in its place.
+// TestFormatWithoutAVerdictIsNotWritten checks that, after a failed run, a format that requires a
+// decision is not written, and that its earlier report is removed.
 func TestFormatWithoutAVerdictIsNotWritten(t *testing.T) {
 	saved := formats.All
 	defer func() { formats.All = saved }()
@@ -114,7 +115,7 @@ func TestFormatWithoutAVerdictIsNotWritten(t *testing.T) {
 }
 
 // TestNoSecondReportFollowsTheFirst checks that an open file gets exactly one report if --output
-// names the file by its descriptor, as /dev/stdout does. imagegate only appends to such a file.
+// names it by its descriptor, such as /dev/stdout. A second report would be appended to the first.
 func TestNoSecondReportFollowsTheFirst(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("there is no /proc")
@@ -152,7 +153,7 @@ func TestNoSecondReportFollowsTheFirst(t *testing.T) {
 }
 
 // TestPanicLeavesAReportWithError checks that a panic leaves a report with the error, even if the
-// image had passed before the panic.
+// image had already passed.
 func TestPanicLeavesAReportWithError(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.json")
 	o := &Writer{Options: Options{Targets: []Target{{"json", file}}, Stop: func() {}, Streams: Streams{Out: io.Discard, Err: io.Discard}}}

@@ -1,4 +1,5 @@
-// Package password gets the password of a signing key, from a variable or from a prompt.
+// Package password reads the password of a signing key from the variable COSIGN_PASSWORD or from a
+// prompt.
 package password
 
 import (
@@ -14,13 +15,13 @@ import (
 	"github.com/imagegate/imagegate/internal/cli/exit"
 )
 
-// errNone means that a key is encrypted and no password is available.
+// errNone is returned if an encrypted key needs a password and none is available.
 var errNone = exit.WithHint(errors.New("the key is encrypted, and no password was given"), "set COSIGN_PASSWORD to the password of the key")
 
-// errNoNew means that a key is made and no password is available.
+// errNoNew is returned if a new key needs a password and none is available.
 var errNoNew = exit.WithHint(errors.New("no password for the new key was given, and standard input is not a terminal"), "set COSIGN_PASSWORD to a password for the new key")
 
-// New asks for the password of a new key twice, unless COSIGN_PASSWORD is set.
+// New returns the password for a new key: from COSIGN_PASSWORD, or from a prompt that asks twice.
 func New(ctx context.Context, in io.Reader, w io.Writer) ([]byte, error) {
 	first, err := Of(ctx, in, w, "Password for the new key: ")
 	if errors.Is(err, errNone) {
@@ -36,8 +37,8 @@ func New(ctx context.Context, in io.Reader, w io.Writer) ([]byte, error) {
 	return first, err
 }
 
-// Variable is the variable with the password of a key. The cosign command uses the same
-// one.
+// Variable is the environment variable with the password of a signing key. The cosign command uses
+// the same variable.
 const Variable = "COSIGN_PASSWORD"
 
 // Of returns the password of a key: from COSIGN_PASSWORD, or from a prompt on w if in is a terminal.

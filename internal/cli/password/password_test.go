@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestVariableNeedsNoPrompt checks that a password in the variable is used, also an empty one, and
-// that nothing is printed.
+// TestVariableNeedsNoPrompt checks that COSIGN_PASSWORD is used without a prompt, even if its value
+// is empty.
 func TestVariableNeedsNoPrompt(t *testing.T) {
 	for _, want := range []string{"correct horse", ""} {
 		t.Setenv(Variable, want)

@@ -17,7 +17,7 @@ import (
 // prefix is the prefix of variables that set flags.
 const prefix = "IMAGEGATE_"
 
-// words are the values of keys that have only a few.
+// words are the allowed values of keys that accept only a few words.
 var words = map[string][]string{
 	"output":           formats.Names(),
 	"log-format":       {"text", "json"},
@@ -28,7 +28,7 @@ var words = map[string][]string{
 }
 
 // Keys returns the keys of the configuration file, in the order of the commands. A flag without a
-// variable is a key without a variable, which a file cannot have.
+// variable also gets a key, so that a file with this key gets a clear error: no file can set it.
 func Keys(commands []*cli.Command) []config.Key {
 	var out, single []config.Key
 	for _, c := range commands {
@@ -73,7 +73,8 @@ func keysOf(known []cli.Flag) []config.Key {
 
 var placeholder = regexp.MustCompile("`([^`]*)`")
 
-// form reads from the help of a flag which part of its value is a path.
+// form derives the form of a flag's value from its usage text: whether the value, or a part of it,
+// is a path. It also returns the usage text without backquotes.
 func form(usage string) (config.Form, string) {
 	description := strings.ReplaceAll(usage, "`", "")
 	m := placeholder.FindStringSubmatch(usage)
@@ -90,7 +91,7 @@ func form(usage string) (config.Form, string) {
 	return config.Plain, description
 }
 
-// flagOf returns the flag that a key sets, or nil.
+// flagOf returns the flag that the key with this name sets, or nil.
 func flagOf(known []cli.Flag, name string) cli.Flag {
 	for _, f := range known {
 		if variableOf(f) != "" && keyName(f) == name {

@@ -27,8 +27,8 @@ const (
 	noneName, noneVariable   = "no-config", "IMAGEGATE_NO_CONFIG"
 )
 
-// ownFlags returns the flags that select the file. A flag object keeps the value of its variable, so
-// each program has its own objects.
+// ownFlags returns new objects of the flags that select the configuration file. A flag object keeps
+// the value of its variable, so they cannot be shared between programs.
 func ownFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: namedName, EnvVars: []string{namedVariable},
@@ -37,12 +37,12 @@ func ownFlags() []cli.Flag {
 	}
 }
 
-// Check returns an error for a value that a flag must not have, such as a key instead of the name of
-// a file. where and usage describe the flag.
+// Check returns an error for a value that a flag must not have, such as a key instead of a file
+// name. where and usage describe the flag.
 type Check func(where, usage, value string) error
 
-// Add makes every command of app read the configuration file, if the file can set a flag of the
-// command other than --quiet, which all commands have. Messages go to w.
+// Add makes each command of app read the configuration file, if the file can set one of the
+// command's flags other than --quiet, which all commands have. Messages go to w.
 func Add(app *cli.App, w io.Writer, check Check) {
 	addTo(app.Commands, func(c *cli.Context) error { return apply(c, Keys(app.Commands), w, check) })
 }
@@ -57,7 +57,8 @@ func addTo(commands []*cli.Command, before cli.BeforeFunc) {
 	}
 }
 
-// apply sets each flag of the command that only the configuration file sets.
+// apply sets the flags of the command from the configuration file, unless the command line or a
+// variable sets them.
 func apply(c *cli.Context, keys []config.Key, w io.Writer, check Check) error {
 	file, err := load(c, keys, w)
 	if err != nil || file == nil {
@@ -81,8 +82,9 @@ func apply(c *cli.Context, keys []config.Key, w io.Writer, check Check) error {
 	return nil
 }
 
-// texts returns the values that the file sets. If a found file sends every report to a file, the text
-// report still goes to standard output, because the change under review must not hide the result.
+// texts returns the values to set for one key of the file. If a found file sends every report to a
+// file, texts adds the text report on standard output: a change under review must not hide its
+// result.
 func texts(v config.Value, found bool) []string {
 	toFile := func(s string) bool { return strings.Contains(s, "=") }
 	if found && v.Key.Form == config.Output && !slices.ContainsFunc(v.Texts, func(s string) bool { return !toFile(s) }) {
@@ -91,7 +93,7 @@ func texts(v config.Value, found bool) []string {
 	return v.Texts
 }
 
-// load returns the configuration file, or nil if there is none.
+// load reads the configuration file. It returns nil if there is none.
 func load(c *cli.Context, keys []config.Key, w io.Writer) (*config.File, error) {
 	named, err := choice(c)
 	if err != nil || named == "" && c.Bool(noneName) {
@@ -111,8 +113,8 @@ func load(c *cli.Context, keys []config.Key, w io.Writer) (*config.File, error) 
 	return file, nil
 }
 
-// choice returns the file that the user named. Of --config and --no-config, a flag takes precedence
-// over a variable.
+// choice returns the path given with --config or its variable, or "" if the user named no file. A
+// flag takes precedence over a variable, also between --config and --no-config.
 func choice(c *cli.Context) (string, error) {
 	named := c.String(namedName)
 	if !c.IsSet(namedName) {
@@ -134,7 +136,8 @@ func choice(c *cli.Context) (string, error) {
 	return named, nil
 }
 
-// chosen returns the values for flags of the command that nothing else sets.
+// chosen returns the values whose flag, and its alternatives, are set neither on the command line
+// nor by a variable.
 func chosen(c *cli.Context, values []config.Value) []config.Value {
 	replaces := func(name string) bool {
 		f := flagOf(c.Command.Flags, name)
@@ -150,9 +153,9 @@ func chosen(c *cli.Context, values []config.Value) []config.Value {
 	return out
 }
 
-// alternatives are the flags that replace a key, because the command takes only one of them, or
-// because the flag would have no effect next to the key. In verify, a key of the file must not be
-// trusted in addition to the identity on the command line.
+// alternatives maps a key to the flags that replace it, because the command accepts only one of
+// them, or because the flag would have no effect together with the key. For verify, this means that
+// a key in the file is not trusted if the command line names an identity.
 var alternatives = map[string][]string{
 	"quiet":                          {"progress"},
 	"key":                            {"keyless", "certificate-identity", "certificate-identity-regexp"},
@@ -165,7 +168,7 @@ var alternatives = map[string][]string{
 
 func isQuiet(c *cli.Context) bool { return c.Bool("quiet") || c.String("progress") == "quiet" }
 
-// announce says which file was read.
+// announce prints which configuration file was read.
 func announce(c *cli.Context, w io.Writer, file *config.File) {
 	path := report.Sanitize(exit.Redact(file.Path))
 	if c.String("log-format") == "json" {

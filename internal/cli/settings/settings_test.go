@@ -14,11 +14,11 @@ import (
 	"github.com/imagegate/imagegate/internal/flags"
 )
 
-// values are the flags of the command after the file was read.
+// values are the flags that the action of the command sees.
 type values map[string]any
 
-// run runs a small program in the working folder. It returns the flags that its action sees, and its
-// messages.
+// run runs a small program in the working folder. It returns the flags that the action of the
+// program sees, and the text on standard error.
 func run(t *testing.T, args ...string) (got values, stderr string, err error) {
 	t.Helper()
 	t.Setenv("HOME", t.TempDir())
@@ -68,8 +68,8 @@ func run(t *testing.T, args ...string) (got values, stderr string, err error) {
 	return got, w.String(), err
 }
 
-// inRepository makes a repository with a configuration file the working folder, and returns the path
-// of the file.
+// inRepository creates a repository with a configuration file, makes it the working folder, and
+// returns the path of the file.
 func inRepository(t *testing.T, content string) string {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
@@ -94,7 +94,8 @@ func writeFile(t *testing.T, path, content string) {
 	}
 }
 
-// TestFlagThenVariableThenFile checks the precedence for each type of flag.
+// TestFlagThenVariableThenFile checks, for each type of flag, that a flag takes precedence over a
+// variable, and a variable over the file.
 func TestFlagThenVariableThenFile(t *testing.T) {
 	const file = "policy: [a.yaml, b.yaml]\noutput: json\ncolor: never\nquiet: true\n"
 	for name, c := range map[string]struct {
@@ -123,9 +124,9 @@ func TestFlagThenVariableThenFile(t *testing.T) {
 	}
 }
 
-// TestFlagReplacesTheAlternativeInTheFile checks that the command line chooses between flags that the
-// command takes only one of. A key in the file must not be trusted in addition to an identity on the
-// command line.
+// TestFlagReplacesTheAlternativeInTheFile checks that a flag on the command line replaces the keys
+// in the file that exclude it. For example, a key in the file must not be trusted in addition to an
+// identity on the command line.
 func TestFlagReplacesTheAlternativeInTheFile(t *testing.T) {
 	for args, c := range map[string]struct {
 		file string
@@ -147,8 +148,8 @@ func TestFlagReplacesTheAlternativeInTheFile(t *testing.T) {
 	}
 }
 
-// TestFoundFileNeverChoosesThePolicy checks that the file of a change under review stops the run if
-// it names a policy.
+// TestFoundFileNeverChoosesThePolicy checks that a found file with a policy key stops the run,
+// because the file can be part of the change under review.
 func TestFoundFileNeverChoosesThePolicy(t *testing.T) {
 	file := inRepository(t, "color: never\npolicy: weak.yaml\n")
 	got, _, err := run(t, "check", "-p", "policy.yaml")
@@ -157,8 +158,8 @@ func TestFoundFileNeverChoosesThePolicy(t *testing.T) {
 	}
 }
 
-// TestFoundFileNeverRemovesTheTextReport checks that a found file which sends every report to a file
-// adds them to the text report, and that the user can replace both.
+// TestFoundFileNeverRemovesTheTextReport checks that the text report stays if a found file sends
+// every report to a file, and that the user's --output replaces both.
 func TestFoundFileNeverRemovesTheTextReport(t *testing.T) {
 	for file, want := range map[string][]string{
 		"output: json=r.json":               {"text", "json=r.json"},
@@ -181,8 +182,8 @@ func TestFoundFileNeverRemovesTheTextReport(t *testing.T) {
 	}
 }
 
-// TestFileIsChosen checks which file is read: the file of the flag, of the variable, or the found
-// one.
+// TestFileIsChosen checks which file is read: the one named by the flag, the one named by the
+// variable, or the one found in the repository.
 func TestFileIsChosen(t *testing.T) {
 	for name, c := range map[string]struct {
 		named, none string // variables
@@ -221,7 +222,8 @@ func TestFileIsChosen(t *testing.T) {
 	}
 }
 
-// TestRunSaysWhichFileItRead checks the message, and that only the user can turn it off.
+// TestRunSaysWhichFileItRead checks the message about the configuration file, and that a found file
+// cannot turn the message off.
 func TestRunSaysWhichFileItRead(t *testing.T) {
 	found := inRepository(t, "quiet: true\n")
 	line := "imagegate: configuration: " + found + "\n"
@@ -251,8 +253,8 @@ func TestRunSaysWhichFileItRead(t *testing.T) {
 	}
 }
 
-// TestKeysOfOtherCommandsAreIgnored checks that one file serves all commands. The flag --output of
-// explain has other formats and no variable, so the file does not set it.
+// TestKeysOfOtherCommandsAreIgnored checks that one file can serve all commands. The flag --output
+// of explain has its own formats and no variable, so the key output does not set it.
 func TestKeysOfOtherCommandsAreIgnored(t *testing.T) {
 	inRepository(t, "")
 	writeFile(t, "gate.yaml", "policy: a.yaml\noutput: sarif\ndb-url: https://mirror.example\n")
@@ -268,8 +270,8 @@ func TestKeysOfOtherCommandsAreIgnored(t *testing.T) {
 	}
 }
 
-// TestInvalidValueHasALine checks that a value that the flag refuses, and a secret, have the position
-// in the file, and that the secret is not shown.
+// TestInvalidValueHasALine checks that the errors for an invalid value and for a secret state the
+// position in the file, and that the secret is not shown.
 func TestInvalidValueHasALine(t *testing.T) {
 	inRepository(t, "")
 	for content, want := range map[string]string{
