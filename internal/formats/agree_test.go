@@ -15,14 +15,14 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// told is what a written report says: the word of the verdict, the counts that it states, and the
-// entries that it lists by status.
+// told is what a written report says when it is read back: the word of the verdict, the counts that
+// it states, and the entries that it lists for each status.
 type told struct {
 	word           string
 	stated, listed report.Counts
 }
 
-// readers read each format back.
+// readers parse a report in each format back into a told.
 var readers = map[string]func(t *testing.T, data []byte) told{
 	"json": func(t *testing.T, data []byte) told {
 		r, err := report.ReadJSON(bytes.NewReader(data))
@@ -184,7 +184,7 @@ var readers = map[string]func(t *testing.T, data []byte) told{
 	},
 }
 
-// sections are the titles of the tables in Markdown.
+// sections maps the titles of the Markdown tables to statuses.
 var sections = map[string]string{"Blocking": "blocking", "Warnings": "warning", "Excepted": "excepted", "Not affected": "notAffected"}
 
 func add(c report.Counts, status string) report.Counts {
@@ -205,7 +205,7 @@ func add(c report.Counts, status string) report.Counts {
 
 var counted = regexp.MustCompile(`(\d+) blocking, (\d+) warnings, (\d+) excepted, (\d+) not affected`)
 
-// countsIn reads the counts from a sentence of countsText.
+// countsIn parses the counts from a sentence that countsText wrote.
 func countsIn(t *testing.T, text string) report.Counts {
 	t.Helper()
 	var c report.Counts

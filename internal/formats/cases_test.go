@@ -21,7 +21,7 @@ import (
 // now is the time of every generated run.
 var now = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 
-// testPolicy blocks and warns.
+// testPolicy has rules that block and rules that warn.
 const testPolicy = `version: 1
 name: production
 database: {maxAge: 5d}
@@ -39,7 +39,7 @@ vex: {accept: [not_affected, fixed], files: true}
 override: {maxLifetime: 24h, approvers: ["*"]}
 `
 
-// oneException is an item for the list of exceptions of testPolicy.
+// oneException is an item for the exceptions list of testPolicy.
 const oneException = "  - {id: CVE-2020-0001, reason: the parser is not reachable, owner: team@example.com, expires: 2026-12-31}\n"
 
 // image returns evidence about an image for these platforms, without findings.
@@ -73,7 +73,8 @@ func finding(id string, severity evidence.Severity, pkg, version, fix string) ev
 	return f
 }
 
-// evaluated returns the report of a check of an image. exceptions are items for testPolicy.
+// evaluated returns the report of a check of an image with testPolicy. exceptions are added to the
+// policy's exceptions list.
 func evaluated(t testing.TB, exceptions string, in evidence.Input) report.Report {
 	t.Helper()
 	if exceptions != "" {
@@ -94,7 +95,7 @@ func reportOf(set policy.Set, in evidence.Input, at time.Time) report.Report {
 	return r
 }
 
-// outcomes returns a report for each way that a run can end.
+// outcomes returns one report for each way that a run can end.
 func outcomes(t testing.TB) map[string]report.Report {
 	t.Helper()
 	two := func(findings ...evidence.Finding) evidence.Input {
@@ -142,15 +143,15 @@ func destination(state report.State) report.Destination {
 		Digest: "sha256:" + strings.Repeat("ab", 32), State: state, Statements: []report.Statement{}}
 }
 
-// overridden lets a denied image through.
+// overridden returns r as the report of a promotion whose denial was overridden.
 func overridden(r report.Report) report.Report {
 	g := r.Decision.Grant(policy.Override{Reason: "a fix for customers", Approver: "oncall@example.com", Expires: now.Add(time.Hour)}, now)
 	r.Command, r.Override, r.Destinations = "promote", &g, []report.Destination{destination(report.Promoted)}
 	return r
 }
 
-// manyFindings is made once: a denied report with 30,000 findings. A third blocks, a third warns, and a
-// third is excepted.
+// manyFindings returns a denied report with 30,000 findings, built once. A third blocks, a third
+// warns, and a third is excepted.
 var manyFindings = sync.OnceValue(func() report.Report {
 	in := image("linux/amd64")
 	for i := range 30000 {
@@ -166,7 +167,7 @@ var manyFindings = sync.OnceValue(func() report.Report {
 	return evaluated(panicking{}, oneException, in)
 })
 
-// panicking fails outside a test.
+// panicking is a testing.TB whose failures panic, for code that runs outside a test.
 type panicking struct{ testing.TB }
 
 func (panicking) Helper()           {}
@@ -234,7 +235,8 @@ func generated(t testing.TB, seed uint64) report.Report {
 	return r
 }
 
-// policyCases returns the reports of the cases in package policy, which cover every kind of rule.
+// policyCases returns a report for each test case of package policy. The cases cover every kind of
+// rule.
 func policyCases(t testing.TB) map[string]report.Report {
 	t.Helper()
 	dirs, err := filepath.Glob("../../policy/testdata/evaluate/*")
@@ -277,8 +279,8 @@ func read(t testing.TB, file string) []byte {
 	return data
 }
 
-// write returns a report in a format, with every problem. The error says that the format must not be
-// written.
+// write returns r written in the format f, with every problem listed. It returns an error if the
+// format cannot express r.
 func write(t testing.TB, f Format, r report.Report) ([]byte, error) {
 	t.Helper()
 	if err := f.Check(r); err != nil {
@@ -291,12 +293,12 @@ func write(t testing.TB, f Format, r report.Report) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// reportFormats are the rows of the table without the SBOMs.
+// reportFormats returns the formats of All without the SBOM formats.
 func reportFormats() []Format {
 	return slices.DeleteFunc(slices.Clone(All), func(f Format) bool { return f.Document != nil })
 }
 
-// row returns a row of the table.
+// row returns the format of All with this name.
 func row(t testing.TB, name string) Format {
 	t.Helper()
 	f, ok := ByName(name)
@@ -306,8 +308,8 @@ func row(t testing.TB, name string) Format {
 	return f
 }
 
-// shared returns the path of a file of others next to the checkout, or skips the test. A run with
-// IMAGEGATE_TEST_SCHEMAS set must have it.
+// shared returns the path of a third-party file, such as a schema, in a folder next to the
+// checkout. It skips the test if the file is missing, unless IMAGEGATE_TEST_SCHEMAS is set.
 func shared(t testing.TB, file string) string {
 	t.Helper()
 	dir := os.Getenv("IMAGEGATE_TEST_SCHEMAS")

@@ -8,28 +8,28 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// toolName names this program in a report, and homePage is where its readers learn about it.
+// toolName is the name of imagegate in reports. homePage is the address of its documentation.
 const (
 	toolName = "imagegate"
 	homePage = "https://github.com/imagegate/imagegate"
 )
 
-// maxName is the maximum length of a name, a path or a version, in runes.
+// maxName is the maximum length of a name, path or version in a report, in runes.
 const maxName = 200
 
 var tag = regexp.MustCompile(`<([A-Za-z/!?])`)
 
 var images = strings.NewReplacer("![", "! [", "](", "] (", "]:", "] :")
 
-// clean makes external text safe for a system that may show it as plain text, Markdown or HTML. It
-// limits the text to one line of 2,000 characters, and writes characters that could control a
-// terminal or a CI log as escapes. Spaces break up tags, images and links, because opening
-// the report would fetch an image. The text stays readable if the system renders nothing.
+// clean makes external text safe for a system that may render it as plain text, Markdown or HTML.
+// It limits the text to one line of 2,000 characters, and escapes characters that could control a
+// terminal or a CI log. It inserts spaces into tags, images and links, because a rendered image
+// would be fetched as soon as the report is opened. Unrendered text stays readable.
 func clean(s string) string {
 	return strings.TrimSpace(images.Replace(tag.ReplaceAllString(report.Sanitize(s), "< $1")))
 }
 
-// name is like clean, for a name, a path or a version inside a line.
+// name cleans a name, path or version, and limits it to maxName runes.
 func name(s string) string { return clip(clean(s), maxName) }
 
 // clip shortens a text to at most limit runes.

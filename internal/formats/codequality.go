@@ -24,14 +24,16 @@ type codeIssue struct {
 	} `json:"location"`
 }
 
-// CodeQuality writes the problems as issues of a code quality report, which GitLab's free edition
-// shows in merge requests. The first issue is the verdict. What blocks has severity major or higher,
-// a warning is minor, and what an exception or a VEX statement covers is info. After an override, the
-// problems that it allows are info too, as JUnit skips them: the run succeeds.
+// CodeQuality writes a code quality report, which GitLab's free edition shows in merge requests.
+// The first issue is the verdict, and the others are the problems. A blocking problem has severity
+// major or higher, a warning minor, and a problem covered by an exception or a VEX statement info.
+// After an override, the problems that it allows are info too, because the run succeeds. JUnit
+// skips them for the same reason.
 func CodeQuality(w io.Writer, r report.Report) error {
 	verdict := r.Verdict()
 	first := codeIssue{Description: sentence(verdict) + " (" + countsText(verdict.Counts) + ")", CheckName: "imagegate/verdict", Severity: "info", Status: verdict.Outcome.String()}
-	// The fingerprint has the outcome, so that a merge request shows an image that is now denied.
+	// The fingerprint contains the outcome, so that a merge request shows a new issue if the image
+	// is now denied.
 	first.Fingerprint = uuid(r.Input.Image.Repository + " " + platformName(r) + " " + verdict.Outcome.String())
 	first.Location.Path, first.Location.Lines.Begin = repositoryPath(r), 1
 	if !verdict.Outcome.IsPass() {

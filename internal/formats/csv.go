@@ -11,12 +11,13 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// csvColumns is the header. New columns are added at the end.
+// csvColumns are the columns of the CSV header. Add new columns at the end, because readers may use
+// column numbers.
 var csvColumns = []string{"record", "status", "severity", "id", "package", "version", "type", "fixed", "purl", "rule", "kind", "platforms", "path",
 	"message", "note", "url", "blocking", "warnings", "excepted", "not_affected", "image", "digest"}
 
-// CSV writes one line for the verdict, with the counts, and then a line for each result. A
-// result has any status, and a problem is one that blocks, as in the sentence of the verdict.
+// CSV writes one line with the verdict and the counts, then one line for each result. A result can
+// have any status. Only a blocking result counts as a problem, as in the sentence of the verdict.
 func CSV(w io.Writer, r report.Report) error {
 	out := csv.NewWriter(w)
 	verdict := r.Verdict()
@@ -43,11 +44,12 @@ func CSV(w io.Writer, r report.Report) error {
 	return out.Error()
 }
 
-// inner matches a sign that begins a cell where the list separator of a spreadsheet is a semicolon
-// or a tab.
+// inner matches a sign that would begin a cell, and therefore a formula, in a spreadsheet that uses
+// a semicolon or a tab as the separator.
 var inner = regexp.MustCompile("([;\t] *[\"']*)([=+@＝＋－＠-])")
 
-// plainCell prefixes a text that a spreadsheet would take for a formula. Full-width signs count too.
+// plainCell prefixes each text that a spreadsheet would take for a formula with an apostrophe.
+// Full-width signs can begin a formula, too.
 func plainCell(s string) string {
 	s = inner.ReplaceAllString(s, "$1'$2")
 	first, _ := utf8.DecodeRuneInString(strings.TrimLeft(s, " \"'"))

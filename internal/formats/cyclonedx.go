@@ -13,12 +13,12 @@ import (
 )
 
 // CycloneDXVEX writes the vulnerabilities as a CycloneDX 1.6 document with an analysis of each. A
-// vulnerability that blocks or warns is exploitable, in CycloneDX's sense that it may be. An
-// exception accepts it until a date, with the response will_not_fix. Only a VEX statement makes it
-// not affected or resolved.
+// vulnerability that blocks or warns is exploitable, which in CycloneDX means that it may be. One
+// that an exception covers is exploitable with the response will_not_fix until the exception ends.
+// Only a VEX statement makes a vulnerability not affected or resolved.
 //
-// The metadata has the verdict and the counts. Problems that are not vulnerabilities are counted
-// there, and not listed.
+// The metadata has the verdict and the counts. Problems that are not vulnerabilities are only
+// counted there.
 func CycloneDXVEX(w io.Writer, r report.Report) error {
 	bom := cdx.NewBOM()
 	bom.SpecVersion, bom.JSONSchema = cdx.SpecVersion1_6, "http://cyclonedx.org/schema/bom-1.6.schema.json"
@@ -49,7 +49,8 @@ func CycloneDXVEX(w io.Writer, r report.Report) error {
 	return report.WriteJSON(w, bom)
 }
 
-// properties returns properties in the namespace of this program. Empty values are left out.
+// properties returns CycloneDX properties in imagegate's namespace. Facts with an empty value are
+// omitted.
 func properties(facts ...fact) *[]cdx.Property {
 	var out []cdx.Property
 	for _, f := range facts {
@@ -60,12 +61,13 @@ func properties(facts ...fact) *[]cdx.Property {
 	return &out
 }
 
-// imageRef names the image of a report in a document.
+// imageRef returns the reference (bom-ref) of the image in a CycloneDX document.
 func imageRef(r report.Report) string {
 	return "image:" + cmp.Or(name(r.Input.Image.Digest), "unknown")
 }
 
-// component returns the package of a problem. Equal packages have equal references.
+// component returns the CycloneDX component for the package of a problem. Equal packages have equal
+// references (bom-ref).
 func component(p *problem) cdx.Component {
 	c := cdx.Component{Type: cdx.ComponentTypeLibrary, Name: cmp.Or(p.Name, "unknown"), Version: p.Version}
 	if isPURL(p.PURL) {
@@ -113,7 +115,8 @@ func ratings(p *problem) *[]cdx.VulnerabilityRating {
 	return &out
 }
 
-// analysis returns the state of a vulnerability. Only a VEX statement makes it other than exploitable.
+// analysis returns the CycloneDX analysis of a vulnerability. Without a VEX statement, its state is
+// always exploitable.
 func analysis(p *problem) *cdx.VulnerabilityAnalysis {
 	out := &cdx.VulnerabilityAnalysis{State: cdx.IASExploitable, Detail: p.Note}
 	if p.Note == "" {
@@ -135,7 +138,8 @@ func analysis(p *problem) *cdx.VulnerabilityAnalysis {
 	return out
 }
 
-// cycloneDXJustifications maps OpenVEX's justifications to the nearest ones of CycloneDX.
+// cycloneDXJustifications maps the justifications of OpenVEX to the closest justifications of
+// CycloneDX.
 var cycloneDXJustifications = map[string]cdx.ImpactAnalysisJustification{
 	"component_not_present":                             cdx.IAJCodeNotPresent,
 	"vulnerable_code_not_present":                       cdx.IAJCodeNotPresent,

@@ -1,13 +1,13 @@
 // Package formats writes a report in the formats of other systems.
 //
-// [All] is the table of formats. Each row has a function in a file of its own, which takes its counts,
-// its verdict and its list of problems from package report, so that all formats agree. A problem
-// that an exception or a VEX statement covers is listed as such in every format, not left out.
+// [All] lists the formats. Each format has a function in its own file. The function takes the
+// counts, the verdict and the list of problems from package report, so that all formats agree.
+// Every format lists a problem that an exception or a VEX statement covers, with that status.
 //
-// The SBOMs are formats too, although a report does not have them: see [SBOM].
+// The SBOM formats are in All too, but they are not made from a report: see [SBOM].
 //
-// Text from the image is hostile. A format never writes it where the reading system could take it
-// for markup, a link, a formula or a command.
+// Text from the image is hostile. A format never writes it where the reading system could interpret
+// it as markup, a link, a formula or a command.
 package formats
 
 import (
@@ -25,48 +25,49 @@ type Format struct {
 	Name string
 	// Help describes the format in one phrase, for --help.
 	Help string
-	// MediaType and Extension are for a file in this format, such as "application/json" and
+	// MediaType and Extension belong to a file in this format, such as "application/json" and
 	// ".json".
 	MediaType, Extension string
-	// Needs is the required content of a report in this format.
+	// Needs is the content that a report must have for this format.
 	Needs Need
-	// Possible returns an error for a report that the format cannot express for another reason than
-	// Needs. Default: every report is possible.
+	// Possible returns an error if the format cannot express a report for a reason that Needs does
+	// not cover. Default: the format can express every report.
 	Possible func(report.Report) error
 	// Write writes the report. It is nil for an SBOM.
 	Write func(io.Writer, report.Report, Options) error
-	// AfterError is called instead of Write if the run failed and the format goes to standard
-	// output. A format sets it to leave out the error, which standard error has already. The function
-	// may write nothing. Default: Write.
+	// AfterError replaces Write for standard output if the run failed. A format sets AfterError to
+	// leave out the error, which is already on standard error. The function may write nothing.
+	// Default: Write.
 	AfterError func(io.Writer, report.Report, Options) error
-	// Document returns the document about one platform. It is nil for a format that is made from a
-	// report: a report has no SBOM.
+	// Document returns the SBOM document for one platform. It is nil for a format that is made from
+	// a report, because a report has no SBOM.
 	Document func(SBOM) []byte
 }
 
-// Options are options of formats for people. The zero value has the defaults.
+// Options configure the formats that people read. The zero value selects the defaults.
 type Options struct {
 	Text report.TextOptions
 	// MarkdownBytes is the maximum size of a report in Markdown. Default: DefaultMarkdownBytes.
 	MarkdownBytes int
 }
 
-// Need is content that a report must have before it is written in a format. The zero value is the
-// strictest one.
+// Need is the content that a report must have to be written in a format. The zero value is the
+// strictest requirement.
 type Need uint8
 
 const (
-	// NeedsDecision: the run must have made a decision. It is for a format whose readers would take
-	// an empty list for a pass.
+	// NeedsDecision requires a decision by this run, because readers of the format would take an
+	// empty list for a pass.
 	NeedsDecision Need = iota
-	// NeedsDecisionOrError: the format states a failure by itself, but has no way to say that the
-	// image was not evaluated again because an earlier decision holds.
+	// NeedsDecisionOrError requires a decision by this run or an error. The format can state a
+	// failure, but not that an earlier decision still holds and the image was not evaluated again.
 	NeedsDecisionOrError
-	// NeedsNothing: the format states by itself that the decision is missing.
+	// NeedsNothing accepts every report, because the format itself states that the decision is
+	// missing.
 	NeedsNothing
 )
 
-// All are the formats, in the order of the help. The first one is the default.
+// All lists the formats, in the order of the help. The first format is the default.
 var All = []Format{
 	{
 		Name: "text", Help: "for people", MediaType: "text/plain; charset=utf-8", Extension: ".txt", Needs: NeedsNothing,
@@ -121,13 +122,13 @@ var All = []Format{
 	},
 }
 
-// plain adapts a format without options.
+// plain adapts the Write function of a format that has no options.
 func plain(write func(io.Writer, report.Report) error) func(io.Writer, report.Report, Options) error {
 	return func(w io.Writer, r report.Report, _ Options) error { return write(w, r) }
 }
 
-// Check returns an error if r lacks something that the format needs. The error says why the report
-// must not be written.
+// Check returns an error if the format cannot express r, because r lacks required content or for
+// another reason of the format. The error states the reason.
 func (f Format) Check(r report.Report) error {
 	switch decided := r.Decision != nil; {
 	case f.Needs == NeedsDecision && !decided, f.Needs == NeedsDecisionOrError && !decided && r.Error == nil:
@@ -138,7 +139,7 @@ func (f Format) Check(r report.Report) error {
 	return nil
 }
 
-// ByName returns the row of [All] with a name.
+// ByName returns the format in [All] with this name, and whether it exists.
 func ByName(name string) (Format, bool) {
 	i := slices.IndexFunc(All, func(f Format) bool { return f.Name == name })
 	if i < 0 {
@@ -147,7 +148,7 @@ func ByName(name string) (Format, bool) {
 	return All[i], true
 }
 
-// Names returns the names of [All].
+// Names returns the names of all formats, in the order of [All].
 func Names() []string {
 	names := make([]string, len(All))
 	for i, f := range All {

@@ -25,8 +25,8 @@ func TestFormatNamesAreUnique(t *testing.T) {
 	}
 }
 
-// TestZeroFormatNeedsADecision checks that the zero value of Format needs a decision. A new row of
-// All is strict unless its field Needs says otherwise.
+// TestZeroFormatNeedsADecision checks that the zero value of Format needs a decision, so that a new
+// format in All is strict unless its field Needs says otherwise.
 func TestZeroFormatNeedsADecision(t *testing.T) {
 	if (Format{}).Check(report.Report{}) == nil {
 		t.Error("a report without a decision can be written")
@@ -36,7 +36,7 @@ func TestZeroFormatNeedsADecision(t *testing.T) {
 	}
 }
 
-// TestEveryFormatIsDocumented checks that docs/reports.md has each format with an example.
+// TestEveryFormatIsDocumented checks that docs/reports.md describes each format with an example.
 func TestEveryFormatIsDocumented(t *testing.T) {
 	text := string(read(t, "../../docs/reports.md"))
 	for _, f := range All {
@@ -46,8 +46,8 @@ func TestEveryFormatIsDocumented(t *testing.T) {
 	}
 }
 
-// TestEveryFormatHasTheCVE checks that a search for the CVE of a finding with another id finds it in
-// every format.
+// TestEveryFormatHasTheCVE checks that every format contains the CVE id of a finding whose main id
+// is another one, such as a GHSA, so that a search finds it.
 func TestEveryFormatHasTheCVE(t *testing.T) {
 	const cve = "CVE-2021-3918"
 	f := finding("GHSA-896r-f27r-55mw", evidence.SeverityCritical, "json-schema", "0.2.3", "npm")

@@ -13,8 +13,9 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// gitLabVersion is the declared schema version. An instance refuses a minor version that it does not
-// know, and accepts an old one, so this is the first version with every field that is used.
+// gitLabVersion is the declared version of the report schema. A GitLab instance refuses a minor
+// version that it does not know but accepts old ones. This is the oldest version with every field
+// that imagegate writes.
 const gitLabVersion = "15.0.7"
 
 // The parts of GitLab's container scanning report that are used:
@@ -89,11 +90,11 @@ type (
 	}
 )
 
-// GitLab writes the problems as a container scanning report, for GitLab's security widget. The report
-// has no dismissals: the details of each entry have its status, and an entry that a VEX statement
-// covers is flagged as a likely false positive.
+// GitLab writes the problems as a container scanning report for GitLab's security widget. The
+// format cannot express dismissals, so the details of each entry have its status. An entry that a
+// VEX statement covers is flagged as a likely false positive.
 //
-// After a failure the status of the scan is "failure", and a message has the error.
+// After a failed run, the status of the scan is "failure", and a message has the error.
 func GitLab(w io.Writer, r report.Report) error {
 	verdict := r.Verdict()
 	tool := gitLabTool{ID: toolName, Name: toolName, URL: homePage, Version: cmp.Or(name(r.Tool.Version), "unknown"), Vendor: gitLabName{toolName}}
@@ -138,8 +139,8 @@ func gitLabEntry(r report.Report, p *problem) gitLabVulnerability {
 	return out
 }
 
-// gitLabIdentifiers returns the CVE first, if there is one: GitLab joins entries by the first
-// identifier.
+// gitLabIdentifiers returns the identifiers of a problem, the CVE first if there is one, because
+// GitLab merges entries by their first identifier.
 func gitLabIdentifiers(p *problem) []gitLabIdentifier {
 	if p.Finding == nil {
 		return []gitLabIdentifier{{Type: "imagegate_rule", Name: "imagegate rule " + p.ID, Value: cmp.Or(p.ID, "unknown")}}
@@ -166,7 +167,8 @@ func gitLabID(id, url string) gitLabIdentifier {
 	return gitLabIdentifier{Type: kind, Name: id, Value: id, URL: url}
 }
 
-// gitLabSeverity returns Unknown for a problem that is not a vulnerability: it has no rating.
+// gitLabSeverity returns the severity in GitLab's spelling. It returns Unknown for a problem that
+// is not a vulnerability and therefore has no rating.
 func gitLabSeverity(p *problem) string {
 	if p.Finding == nil {
 		return "Unknown"
@@ -180,7 +182,7 @@ func gitLabSeverity(p *problem) string {
 	return "Unknown"
 }
 
-// system returns the distribution of the first platform of a problem, such as "debian 12".
+// system returns the distribution of the first platform that has the problem, such as "debian 12".
 func system(r report.Report, p *problem) string {
 	for _, platform := range r.Input.Platforms {
 		if len(p.Platforms) == 0 || platform.Platform == p.Platforms[0] {
@@ -192,7 +194,8 @@ func system(r report.Report, p *problem) string {
 	return "unknown"
 }
 
-// uuid returns an identifier in the form of a UUID that is the same for the same text.
+// uuid derives an identifier in the form of a UUID from a text. The same text always gives the same
+// UUID.
 func uuid(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	sum[6], sum[8] = sum[6]&0x0f|0x80, sum[8]&0x3f|0x80 // version 8: of the maker's own design

@@ -64,7 +64,8 @@ func TestGitLabEntry(t *testing.T) {
 	}
 }
 
-// TestCodeQualityFingerprintsAreUnique checks that GitLab cannot drop an issue as a duplicate.
+// TestCodeQualityFingerprintsAreUnique checks that all issues of a report have different
+// fingerprints, because GitLab drops an issue with a known fingerprint as a duplicate.
 func TestCodeQualityFingerprintsAreUnique(t *testing.T) {
 	for name, r := range outcomes(t) {
 		data, err := write(t, row(t, "codequality"), r)

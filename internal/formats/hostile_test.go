@@ -23,7 +23,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// corpus has texts that an image, a registry or a database could use against a reader of a report.
+// corpus has texts that an image, a registry or a database could use to attack a reader of a
+// report.
 var corpus = []string{
 	"::error file=a::b", "a\r\n::set-output name=a::b\n::add-mask::c", " ::stop-commands::x",
 	"##vso[task.setvariable variable=a]b", "##[error]a", "###vso[x]",
@@ -259,8 +260,8 @@ func xmlTexts(t *testing.T, name string, data []byte) {
 	}
 }
 
-// htmlTexts checks that a text adds no element that could load or run something. Every link must
-// lead to a place in the page or to an address on the web.
+// htmlTexts checks that hostile text adds no element to an HTML page that loads or runs anything.
+// Every link must lead to a place in the page or to an http or https address.
 func htmlTexts(t *testing.T, name string, data []byte) {
 	t.Helper()
 	elements := map[string]int{}
@@ -288,8 +289,8 @@ func htmlTexts(t *testing.T, name string, data []byte) {
 	}
 }
 
-// markdownTexts checks that no text is outside a code span, and that each row of a table has its
-// columns.
+// markdownTexts checks that all hostile text in Markdown is inside code spans, and that every row
+// of a table has the right number of columns.
 func markdownTexts(t *testing.T, name string, data []byte) {
 	t.Helper()
 	text, ok := strings.CutPrefix(string(data), "<!-- imagegate -->\n")

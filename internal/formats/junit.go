@@ -13,11 +13,12 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// JUnit writes the problems as test cases in JUnit XML. What blocks is a failure, what an exception or
-// a VEX statement covers is skipped, and a warning passes with its text as output. A platform
-// without blocking problems has a case that passes, so that a clean run shows tests too.
+// JUnit writes the problems as test cases in JUnit XML. A blocking problem is a failure. A problem
+// covered by an exception or a VEX statement is skipped. A warning passes, with its text as output.
+// A platform without blocking problems has a case that passes, so that a clean run shows tests too.
 //
-// After a failure of a tool or a service, only the case of the verdict fails, with an error. Each platform is a suite; problems of several platforms have a suite of their own.
+// If a tool or a service failed, only the case of the verdict fails, with an error. Each platform
+// is a suite. Problems on several platforms are in a suite of their own.
 func JUnit(w io.Writer, r report.Report) error {
 	verdict := r.Verdict()
 	out := junit.Testsuites{Name: toolName + ": " + sentence(verdict)}
@@ -40,8 +41,8 @@ func JUnit(w io.Writer, r report.Report) error {
 	return out.WriteXML(w)
 }
 
-// verdictCase returns the test case of the verdict, or nil if the blocking problems are cases that
-// fail.
+// verdictCase returns the test case of the verdict. It returns nil if the blocking problems are
+// failing cases already.
 func verdictCase(r report.Report, v report.Verdict) *junit.Testcase {
 	test := &junit.Testcase{Name: "verdict", Classname: toolName, Time: "0"}
 	switch {
@@ -60,8 +61,8 @@ func verdictCase(r report.Report, v report.Verdict) *junit.Testcase {
 	return test
 }
 
-// platformSuites returns a suite for each platform, and one for each other set of platforms that
-// shares problems.
+// platformSuites returns a suite for each platform, and one for each set of several platforms that
+// share a problem.
 func platformSuites(r report.Report) []junit.Testsuite {
 	var names []string
 	suites := map[string]*junit.Testsuite{}
@@ -100,8 +101,8 @@ func platformSuites(r report.Report) []junit.Testsuite {
 }
 
 // testCase returns the test case of a problem. Its name has no version, so that the history of the
-// case survives an upgrade that does not fix it. After an override, the problems that it allows are
-// skipped: the run succeeds, so its test results must not fail.
+// case survives an upgrade that does not fix the problem. After an override, the problems that it
+// allows are skipped, because the run succeeds.
 func testCase(p *problem, outcome report.Outcome) junit.Testcase {
 	test := junit.Testcase{Name: p.ID, Classname: cmp.Or(name(p.Item.Rule), "unknown rule"), Time: "0"}
 	if p.Finding != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// TestJUnitIsValid checks the output against the schema of Jenkins.
+// TestJUnitIsValid checks the JUnit XML of every outcome against the schema of Jenkins.
 func TestJUnitIsValid(t *testing.T) {
 	schema := shared(t, "junit-10.xsd")
 	xmllint, err := exec.LookPath("xmllint")
@@ -52,8 +52,8 @@ func readJUnit(t testing.TB, data []byte) junit.Testsuites {
 	return out
 }
 
-// TestJUnitTellsFailuresFromDenials checks that a tool failure is an error, a denial a failure, and
-// that every run has a test.
+// TestJUnitTellsFailuresFromDenials checks that the failure of a tool is an error in JUnit XML,
+// that a denial is a failure, and that every run has at least one test case.
 func TestJUnitTellsFailuresFromDenials(t *testing.T) {
 	for name, r := range outcomes(t) {
 		data, err := write(t, row(t, "junit"), r)

@@ -12,20 +12,21 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// DefaultMarkdownBytes is the default limit of a report in Markdown. A comment on a pull request may
-// have 65,536 characters, and a job summary 1 MiB; GitHub drops a longer one.
+// DefaultMarkdownBytes is the default maximum size of a report in Markdown. GitHub limits a pull
+// request comment to 65,536 characters and a job summary to 1 MiB, and drops longer ones.
 const DefaultMarkdownBytes = 60000
 
-// markdownReserve is kept for the line that says how much is left out.
+// markdownReserve is the space in bytes for the line that says how many results are left out.
 const markdownReserve = 300
 
-// Markdown writes the verdict, what to do and the results, what blocks first, for a job summary or a
-// comment on a pull request. It stops at the limit and says how many results it leaves out. A result
-// has any status, and a problem is one that blocks, as in the sentence of the verdict. The
-// first line is the comment <!-- imagegate -->, so that a job can find its own earlier comment.
+// Markdown writes a job summary or a pull request comment: the verdict, what to do, and the
+// results, blocking ones first. It stops at the size limit and says how many results it leaves out.
+// A result can have any status. Only a blocking result counts as a problem, as in the sentence of
+// the verdict. The first line is the comment <!-- imagegate -->, so that a job can find its own
+// earlier comment.
 //
-// All text from outside is in code spans. There it is neither markup nor a link nor a mention of a
-// user.
+// All external text is in code spans. Inside a code span, it cannot become markup, a link or a
+// mention of a user.
 func Markdown(w io.Writer, r report.Report, o Options) error {
 	limit := cmp.Or(o.MarkdownBytes, DefaultMarkdownBytes)
 	verdict, all := r.Verdict(), problems(r)
@@ -48,17 +49,17 @@ func Markdown(w io.Writer, r report.Report, o Options) error {
 	return err
 }
 
-// maxCommand is the maximum length of an instruction, in characters. A command that is cut is of no
-// use, and one for twenty packages has several hundred.
+// maxCommand is the maximum length of an instruction, in characters. A command for twenty packages
+// has several hundred characters, and a shortened command would be useless.
 const maxCommand = 1000
 
-// page is Markdown up to a limit in bytes.
+// page collects Markdown text up to a limit in bytes.
 type page struct {
 	out   bytes.Buffer
 	limit int
 }
 
-// add writes text if it fits as a whole.
+// add writes text only if all of it fits, and reports whether it did.
 func (p *page) add(text string) bool {
 	if p.out.Len()+len(text) > p.limit {
 		return false
@@ -67,8 +68,9 @@ func (p *page) add(text string) bool {
 	return true
 }
 
-// markdownHead returns the heading, the reason and the facts about the run. The heading is underlined:
-// at the start of a line, Azure Pipelines takes two number signs for a command.
+// markdownHead returns the heading, the reason and the facts about the run. The heading is
+// underlined instead of marked with "##", because Azure Pipelines takes "##" at the start of a line
+// for a command.
 func markdownHead(r report.Report, v report.Verdict) string {
 	var b strings.Builder
 	title := toolName + ": " + v.Word
@@ -92,7 +94,7 @@ func markdownHead(r report.Report, v report.Verdict) string {
 	return b.String()
 }
 
-// remedies lists the first things to do about what blocks.
+// remedies writes the first instructions for fixing the blocking problems.
 func (p *page) remedies(r report.Report, v report.Verdict) {
 	const most = 20
 	if v.Counts.Blocking == 0 || len(r.Remedies) == 0 {
@@ -109,8 +111,8 @@ func (p *page) remedies(r report.Report, v report.Verdict) {
 	p.add(text)
 }
 
-// table lists the results of one status, as many as fit, and returns their number. It names the
-// platforms of a result that not all of the platforms have.
+// table writes a table of the results with one status, as many as fit, and returns how many it
+// wrote. It names the platforms of a result unless all platforms of the image have it.
 func (p *page) table(title string, status report.Status, all []problem, platforms int) int {
 	total := 0
 	for i := range all {
@@ -160,7 +162,7 @@ func tableRow(p *problem, platforms int) string {
 	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s |\n", p.Severity(), what, pkg, fix, code(p.Rule), strings.Join(notes, "; "))
 }
 
-// code returns text as a code span in a table.
+// code returns text as a code span that is safe in a Markdown table.
 func code(s string) string {
 	s = strings.NewReplacer("`", "'", "|", `\|`).Replace(s)
 	if s == "" {
@@ -171,7 +173,7 @@ func code(s string) string {
 
 var sentences = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9 ,;:.'()-]*$`)
 
-// prose returns a sentence of this program as it is, and any other text as a code span.
+// prose returns a sentence of imagegate unchanged, and any other text as a code span.
 func prose(s string) string {
 	if s = clean(s); sentences.MatchString(s) && !strings.Contains(s, "www.") {
 		return s

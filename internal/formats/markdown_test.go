@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestMarkdownKeepsItsBudget checks that a large report fits into a comment, lists what blocks first
-// and says how much is missing.
+// TestMarkdownKeepsItsBudget checks that a large report fits into a pull request comment, lists
+// blocking results first, and says how many results are missing.
 func TestMarkdownKeepsItsBudget(t *testing.T) {
 	r := manyFindings()
 	for _, limit := range []int{0, 2000} {

@@ -10,8 +10,9 @@ import (
 	"testing"
 )
 
-// TestSARIFSatisfiesGitHub runs Microsoft's validator with GitHub's rules over a report of each
-// outcome. IMAGEGATE_TEST_SARIF names the program, which "make test-formats" installs.
+// TestSARIFSatisfiesGitHub validates the report of each outcome with Microsoft's SARIF Multitool
+// and GitHub's rules. IMAGEGATE_TEST_SARIF is the path of the tool, which "make test-formats"
+// installs.
 func TestSARIFSatisfiesGitHub(t *testing.T) {
 	multitool := os.Getenv("IMAGEGATE_TEST_SARIF")
 	if multitool == "" {
@@ -44,7 +45,7 @@ func TestSARIFSatisfiesGitHub(t *testing.T) {
 		}
 		return read(t, result)
 	}
-	// The program exits with 0 whatever it finds.
+	// The tool exits with 0 even if a rule is violated, so read its results.
 	var log struct {
 		Runs []struct {
 			Results []json.RawMessage `json:"results"`
@@ -63,7 +64,7 @@ func TestSARIFSatisfiesGitHub(t *testing.T) {
 	if n := count(validate("result.sarif", args...)); n != 0 || len(files) < 10 {
 		t.Errorf("%d files, %d results: %v\n%s", len(files), n, files, log.Runs[0].Results)
 	}
-	// A file that breaks one of GitHub's rules shows that the rules are on.
+	// Check that the rules are active: a file that violates one of GitHub's rules must be reported.
 	data, err := write(t, row(t, "sarif"), reports["denied"])
 	if err != nil {
 		t.Fatal(err)

@@ -17,16 +17,16 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// openVEXContext is the version of OpenVEX that is written.
+// openVEXContext identifies the version of OpenVEX that imagegate writes.
 const openVEXContext = "https://openvex.dev/ns/v0.2.0"
 
-// OpenVEX writes the vulnerabilities as OpenVEX 0.2.0 statements. A vulnerability that blocks, warns or
-// is excepted is affected, and the action statement says what to do or why it is accepted. Only a
-// VEX statement makes it not affected or fixed.
+// OpenVEX writes the vulnerabilities as OpenVEX 0.2.0 statements. A vulnerability that blocks,
+// warns or is excepted has the status affected. Its action statement says what to do, or why it is
+// accepted. Only a VEX statement makes a vulnerability not affected or fixed.
 //
-// The field tooling has the verdict and the counts. Problems that are not vulnerabilities are
-// counted there, and not listed. A document needs a statement, so there is none for a report without
-// vulnerabilities.
+// The field tooling has the verdict and the counts. Problems that are not vulnerabilities are only
+// counted there. An OpenVEX document needs at least one statement, so a report without
+// vulnerabilities cannot be written.
 func OpenVEX(w io.Writer, r report.Report) error {
 	verdict := r.Verdict()
 	issued := cmp.Or(r.Finished, r.Started).UTC()
@@ -46,7 +46,8 @@ func OpenVEX(w io.Writer, r report.Report) error {
 
 var errNoVulnerability = errors.New("the report lists no vulnerability, and OpenVEX has no document without statements")
 
-// hasVulnerability returns an error for a report that OpenVEX cannot express.
+// hasVulnerability returns an error for a report without vulnerabilities, which OpenVEX cannot
+// express.
 func hasVulnerability(r report.Report) error {
 	if !slices.ContainsFunc(r.Items(), func(i report.Item) bool { return i.Finding != nil }) {
 		return errNoVulnerability
@@ -54,7 +55,8 @@ func hasVulnerability(r report.Report) error {
 	return nil
 }
 
-// imageComponent identifies an image of the repository by its digest, as scanners look it up.
+// imageComponent returns the OpenVEX component of an image by its digest, in the form that scanners
+// look up.
 func imageComponent(r report.Report, digest string) openvex.Component {
 	repository := name(r.Input.Image.Repository)
 	base := cmp.Or(path.Base(repositoryPath(r)), "image")
@@ -67,8 +69,8 @@ func imageComponent(r report.Report, digest string) openvex.Component {
 
 var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
-// affected returns the image, and the image of each platform that has the problem: some scanners know
-// only the digest of the platform.
+// affected returns the products of a statement: the image itself, and the image of each platform
+// that has the problem, because some scanners know only the platform's digest.
 func affected(r report.Report, p *problem) []openvex.Product {
 	digests := []string{r.Input.Image.Digest}
 	for _, platform := range r.Input.Platforms {
@@ -105,7 +107,8 @@ func statement(r report.Report, issued time.Time, p *problem) openvex.Statement 
 	return s
 }
 
-// packageComponent identifies a package by its purl, or by its name if it has none.
+// packageComponent returns the OpenVEX component of a package by its package URL or, if it has
+// none, by its name.
 func packageComponent(p *problem) openvex.Component {
 	id := p.PURL
 	if !isPURL(id) {
@@ -116,5 +119,6 @@ func packageComponent(p *problem) openvex.Component {
 
 var purlForm = regexp.MustCompile(`^pkg:[A-Za-z0-9.+-]+/[A-Za-z0-9.+%~_/:@-]+(\?[A-Za-z0-9.+%~_/:@=&,-]*)?(#[A-Za-z0-9.+%~_/:@-]*)?$`)
 
-// isPURL reports whether s has the form of a package URL, without characters that it must escape.
+// isPURL reports whether s looks like a package URL and contains only characters that need no
+// escaping.
 func isPURL(s string) bool { return purlForm.MatchString(s) }

@@ -7,8 +7,9 @@ import (
 	"github.com/imagegate/imagegate/internal/filekind"
 )
 
-// TestOwnReportsAreRecognized checks that every report is recognized by its first bytes, in its own
-// format only: a configuration file that imagegate finds may replace such a report, and nothing else.
+// TestOwnReportsAreRecognized checks that filekind.IsOwn recognizes each report by its first bytes,
+// and only for its own format. A found configuration file may replace only files that IsOwn
+// recognizes.
 func TestOwnReportsAreRecognized(t *testing.T) {
 	written := map[string]int{}
 	for name, r := range outcomes(t) {

@@ -16,31 +16,34 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// problem is an item of a report in the words that all formats share. Its texts are safe to show:
-// see clean.
+// problem is an item of a report, with the texts that all formats share. The texts have passed
+// through clean.
 type problem struct {
 	report.Item
-	// ID is the id of the vulnerability or, for another problem, the name of the rule.
+	// ID is the id of the vulnerability or, for a problem of another kind, the name of the rule.
 	ID string
 	// Title names the problem, on one line.
 	Title string
 	// Name, Version, Type and PURL describe the package. They are empty if the problem is not about
 	// a package.
 	Name, Version, Type, PURL string
-	// Fixed has the versions with a fix, joined by " or ". It is empty if none is known.
+	// Fixed has the fixed versions, joined by " or ". It is empty if no version is known to fix the
+	// problem.
 	Fixed string
-	// Path is the first place of the problem in the image, without a leading slash, or empty.
+	// Path is the first path of the problem in the image, without a leading slash. It is empty if
+	// there is none.
 	Path string
-	// Rule names the rule and its place in the policy.
+	// Rule is the name of the rule and its position in the policy.
 	Rule string
-	// Note says why the problem does not block, or since when. It is empty for most that block.
+	// Note says why the problem does not block, or which exceptions used to cover it. It is usually
+	// empty for a blocking problem.
 	Note string
-	// Fingerprint identifies the problem in a repository, as report.Item.Fingerprint. A suffix
+	// Fingerprint identifies the problem in a repository, like report.Item.Fingerprint. A suffix
 	// makes it unique in the report.
 	Fingerprint string
 }
 
-// problems returns the items of a report, what blocks first.
+// problems returns the items of a report as problems, blocking ones first.
 func problems(r report.Report) []problem {
 	items := r.Items()
 	out := make([]problem, len(items))
@@ -82,7 +85,7 @@ func (p *problem) Suppressed() bool {
 	return p.Status == report.Excepted || p.Status == report.NotAffected
 }
 
-// Do says what to do about the problem. It is empty if nothing is known.
+// Do returns an instruction for fixing the problem, or "" if none is known.
 func (p *problem) Do() string {
 	if p.Fixed == "" {
 		return ""
@@ -93,7 +96,8 @@ func (p *problem) Do() string {
 	return fmt.Sprintf("Upgrade %s to a version with the fix: it is in %s.", p.Name, p.Fixed)
 }
 
-// URL returns the page of the advisory, or "" if it has none with a usual web address.
+// URL returns the address of the advisory, or "" if the problem has no ordinary http or https
+// address.
 func (p *problem) URL() string {
 	if p.Finding == nil {
 		return ""
@@ -101,8 +105,8 @@ func (p *problem) URL() string {
 	return webAddress(p.Finding.URL)
 }
 
-// On names the platforms of the problem: "linux/amd64, linux/arm64". It is empty if the problem
-// concerns the whole image.
+// On returns the platforms of the problem, as in "linux/amd64, linux/arm64". It returns "" if the
+// problem concerns the whole image.
 func (p *problem) On() string {
 	names := make([]string, len(p.Platforms))
 	for i, platform := range p.Platforms {
@@ -111,8 +115,8 @@ func (p *problem) On() string {
 	return strings.Join(names, ", ")
 }
 
-// cve returns the CVE of a finding with another id, as " (CVE-2026-1)", so that a search for it finds
-// the problem in every format. It is empty if there is none.
+// cve returns the CVE of a finding whose own id is another one, as in " (CVE-2026-1)", so that a
+// search for the CVE finds the problem in every format. It returns "" if there is none.
 func cve(f *evidence.Finding) string {
 	if strings.HasPrefix(f.ID, "CVE-") {
 		return ""
@@ -150,7 +154,7 @@ func ruleText(v policy.Violation) string {
 	return text
 }
 
-// note says why an item does not block, or which exceptions used to cover it.
+// note returns the reason why an item does not block, or the exceptions that used to cover it.
 func note(item report.Item) string {
 	switch {
 	case item.Status == report.Excepted && item.Exception != nil:
@@ -191,11 +195,12 @@ func place(item report.Item) string {
 	return strings.TrimPrefix(path.Clean("/"+name(at)), "/")
 }
 
-// transports are the prefixes of images outside registries, as in "oci:builds/app".
+// transports are the prefixes of references to images outside registries, as in "oci:builds/app".
 var transports = []string{"oci", "oci-archive", "docker-archive", "docker-daemon"}
 
-// repositoryPath returns the repository without its registry: "team/app". It is the same for every
-// tag and digest, so it can name the image where a location must not change with each build.
+// repositoryPath returns the repository without the registry, as in "team/app". It is the same for
+// every tag and digest, so it identifies the image in locations that must not change with each
+// build.
 func repositoryPath(r report.Report) string {
 	repository := r.Input.Image.Repository
 	if transport, rest, ok := strings.Cut(repository, ":"); ok && slices.Contains(transports, transport) {
@@ -218,7 +223,7 @@ func platformName(r report.Report) string {
 	return "all-platforms"
 }
 
-// sentence returns the verdict in one line: "DENIED: 28 problems in 22 packages".
+// sentence returns the verdict in one line, as in "DENIED: 28 problems in 22 packages".
 func sentence(v report.Verdict) string { return v.Word + ": " + clean(v.Why) }
 
 // countsText returns the counts in one line.
@@ -229,7 +234,8 @@ func countsText(c report.Counts) string {
 // fact is a named value about the run.
 type fact struct{ name, value string }
 
-// facts returns the verdict, the counts and the image, for formats with a place for named values.
+// facts returns the verdict, the counts and the image, for formats that have fields for named
+// values.
 func facts(r report.Report) []fact {
 	v := r.Verdict()
 	return []fact{{"verdict", v.Word}, {"outcome", v.Outcome.String()}, {"why", clean(v.Why)},
@@ -238,7 +244,7 @@ func facts(r report.Report) []fact {
 		{"image", imageName(r)}, {"digest", name(r.Input.Image.Digest)}, {"policyDigest", name(r.Policy.Digest)}}
 }
 
-// cautions returns the cautions of a report that have a text.
+// cautions returns the warnings of a report, without empty ones.
 func cautions(r report.Report) []string {
 	var out []string
 	for _, c := range r.AllCautions() {

@@ -14,11 +14,11 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// maxResults is the number of results of a SARIF file that GitHub shows. It drops the others in an
-// order of its own.
+// maxResults is the number of results of a SARIF file that GitHub shows. If there are more, GitHub
+// itself chooses which ones to drop.
 const maxResults = 5000
 
-// maxDescription is the maximum length of a rule's descriptions that GitHub accepts, in characters.
+// maxDescription is the maximum length of a rule's description that GitHub accepts, in characters.
 const maxDescription = 1024
 
 // The parts of SARIF 2.1.0 that a report needs:
@@ -97,12 +97,12 @@ type (
 	}
 )
 
-// SARIF writes the problems as results in SARIF 2.1.0, for GitHub code scanning and other viewers.
-// The level is error for what blocks, warning for what warns, and note for what an exception or a
-// VEX statement covers, with the reason as a suppression.
+// SARIF writes the problems as SARIF 2.1.0 results, for GitHub code scanning and other viewers. The
+// level is error for a blocking problem and warning for a warning. A problem covered by an
+// exception or a VEX statement has the level note, and the reason as a suppression.
 //
-// It lists at most 5,000 results, what blocks first. A notification says how many are left out.
-// Locations and fingerprints stay the same for another tag or digest of the repository.
+// SARIF lists at most 5,000 results, blocking ones first. A notification says how many are left
+// out. Locations and fingerprints stay the same for another tag or digest of the repository.
 func SARIF(w io.Writer, r report.Report) error {
 	verdict, all := r.Verdict(), problems(r)
 	listed := all[:min(len(all), maxResults)]
@@ -123,7 +123,7 @@ func SARIF(w io.Writer, r report.Report) error {
 	return report.WriteJSON(w, sarifLog{Schema: "https://json.schemastore.org/sarif-2.1.0.json", Version: "2.1.0", Runs: []sarifRun{run}})
 }
 
-// invocation says how the run went. A failure is an error here and not a result.
+// invocation describes the run. The failure of a run is an error in the invocation, not a result.
 func invocation(r report.Report, v report.Verdict, listed, all int) sarifInvocation {
 	in := sarifInvocation{Successful: !v.Outcome.IsFailure() && r.Error == nil, Start: utc(r.Started), End: utc(r.Finished)}
 	notify := func(level, text string) {
@@ -153,8 +153,8 @@ func utc(t time.Time) *time.Time {
 
 var semantic = regexp.MustCompile(`^v?((0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?)(\+[0-9A-Za-z.-]+)?$`)
 
-// semanticVersion returns the version without a leading "v". For another version, such as "devel", it
-// returns a prerelease of 0.0.0.
+// semanticVersion returns the version without the leading "v". If s is not a semantic version, such
+// as "devel", it returns a prerelease of 0.0.0.
 func semanticVersion(s string) string {
 	if m := semantic.FindStringSubmatch(s); m != nil && len(s) <= maxName {
 		return m[1]
@@ -162,8 +162,8 @@ func semanticVersion(s string) string {
 	return "0.0.0-devel"
 }
 
-// sarifRules are the rules of a run: one for each vulnerability, and one for each rule of the policy
-// about something else.
+// sarifRules collects the SARIF rules of a run: one for each vulnerability, and one for each policy
+// rule that reports something else.
 type sarifRules struct {
 	list  []sarifRule
 	index map[string]int
@@ -195,7 +195,8 @@ func newRules(listed []problem) *sarifRules {
 	return rules
 }
 
-// ruleID keeps rules of the policy apart from vulnerabilities of the same name.
+// ruleID returns the id of the SARIF rule of a problem. It keeps policy rules apart from
+// vulnerabilities with the same name.
 func ruleID(p *problem) string {
 	if p.Finding != nil {
 		return p.ID
@@ -203,8 +204,8 @@ func ruleID(p *problem) string {
 	return "policy/" + p.ID
 }
 
-// newRule returns the rule of a problem. All its texts are true for every package of the vulnerability:
-// the message of a result has the version that fixes its package.
+// newRule returns the SARIF rule of a problem. Its texts must be true for every package with the
+// vulnerability, so they contain no fixed version. The message of each result does.
 func newRule(id string, p *problem) sarifRule {
 	short, full := "Rule "+p.ID+" of the policy", "The image does not satisfy the rule "+p.ID+" of the policy."
 	tags := []string{"policy", name(string(p.Kind))}
@@ -218,9 +219,9 @@ func newRule(id string, p *problem) sarifRule {
 		HelpURI: p.URL(), Help: sarifText{literal(help)}, Properties: map[string]any{"tags": tags}}
 }
 
-// scores are the lowest score of each severity on GitHub, the highest, and the one that is used
-// without a CVSS score in between. GitHub has no score for an unknown severity: it then shows the
-// level of the result.
+// scores has, for each severity, the lowest and highest score of GitHub's range, and the score to
+// use if the CVSS score is outside of it or unknown. An unknown severity has no score: GitHub then
+// shows the level of the result.
 var scores = map[evidence.Severity]struct{ lowest, highest, usual float64 }{
 	evidence.SeverityCritical:   {9, 10, 9.5},
 	evidence.SeverityHigh:       {7, 8.9, 8},
@@ -229,8 +230,8 @@ var scores = map[evidence.Severity]struct{ lowest, highest, usual float64 }{
 	evidence.SeverityNegligible: {0.1, 3.9, 0.1},
 }
 
-// securitySeverity returns the CVSS score if it agrees with the severity that the policy evaluates,
-// else a score of that severity, or 0 if the severity is unknown.
+// securitySeverity returns the CVSS score if it agrees with the severity that the policy used.
+// Otherwise it returns the usual score of that severity, or 0 if the severity is unknown.
 func securitySeverity(p *problem) float64 {
 	if p.Finding == nil {
 		return 0
@@ -283,7 +284,8 @@ func resultMessage(p *problem) string {
 }
 
 // location returns the place of a problem as a relative URL. It begins with the repository, so that
-// images do not share alerts, and has no tag or digest, so that an alert stays open across builds.
+// two images do not share alerts. It has no tag or digest, so that an alert stays open across
+// builds.
 func location(r report.Report, p *problem) string {
 	at := repositoryPath(r)
 	if p.Path != "" {
@@ -292,8 +294,9 @@ func location(r report.Report, p *problem) string {
 	return (&url.URL{Path: at}).String()
 }
 
-// braces escapes the characters of a placeholder in a SARIF message. Text that is clean has no link.
+// braces escapes the braces of placeholders in a SARIF message. Links need no escaping here,
+// because clean already removes them.
 var braces = strings.NewReplacer("{", "{{", "}", "}}")
 
-// literal writes text as a SARIF message that shows it unchanged.
+// literal returns text as a SARIF message that viewers show unchanged.
 func literal(s string) string { return braces.Replace(s) }

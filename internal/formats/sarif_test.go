@@ -16,8 +16,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// compileSchema compiles the JSON Schema in a file. It loads the schemas that it refers to from the
-// same folder.
+// compileSchema compiles the JSON Schema in a file. Schemas that the file refers to are loaded from
+// the same folder.
 func compileSchema(t testing.TB, file string) *jsonschema.Schema {
 	t.Helper()
 	c := jsonschema.NewCompiler()
@@ -34,7 +34,7 @@ func compileSchema(t testing.TB, file string) *jsonschema.Schema {
 	return s
 }
 
-// nextTo loads schemas by their base name from a folder.
+// nextTo is a folder. It loads a schema by the base name of its URL from that folder.
 type nextTo string
 
 func (dir nextTo) Load(url string) (any, error) {
@@ -45,7 +45,7 @@ func (dir nextTo) Load(url string) (any, error) {
 	return jsonschema.FileLoader{}.Load("file://" + filepath.Join(string(dir), file))
 }
 
-// moduleFile returns the path of a file in a module that the product uses.
+// moduleFile returns the path of a file in a Go module that imagegate depends on.
 func moduleFile(t testing.TB, module, file string) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", module).Output()
@@ -55,7 +55,7 @@ func moduleFile(t testing.TB, module, file string) string {
 	return filepath.Join(strings.TrimSpace(string(out)), file)
 }
 
-// valid checks JSON output against a schema.
+// valid checks the JSON document data against the schema s.
 func valid(t testing.TB, s *jsonschema.Schema, name string, data []byte) {
 	t.Helper()
 	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
@@ -101,8 +101,8 @@ func TestSARIFIsValid(t *testing.T) {
 	}
 }
 
-// TestSARIFIsCutWithWarning checks that a large report lists what blocks first, and says that it is
-// cut.
+// TestSARIFIsCutWithWarning checks that a SARIF file with too many results lists blocking ones
+// first, and has a notification about the rest.
 func TestSARIFIsCutWithWarning(t *testing.T) {
 	data, err := write(t, row(t, "sarif"), manyFindings())
 	if err != nil {
@@ -117,8 +117,8 @@ func TestSARIFIsCutWithWarning(t *testing.T) {
 	}
 }
 
-// TestSARIFAlertsStayOpen checks that another tag, digest or version of a package changes neither
-// the place nor the fingerprint of a result, and that other platforms get a category of their own.
+// TestSARIFAlertsStayOpen checks that another tag, digest or package version changes neither the
+// location nor the fingerprint of a result, and that each set of platforms has its own category.
 func TestSARIFAlertsStayOpen(t *testing.T) {
 	results := func(change func(*report.Report)) sarifRun {
 		r := outcomes(t)["denied root"]
@@ -156,8 +156,8 @@ func TestSARIFAlertsStayOpen(t *testing.T) {
 	}
 }
 
-// TestSARIFRuleHoldsForEachPackage checks that the texts of a rule do not describe the first package
-// only, and that each result has the version of its own package.
+// TestSARIFRuleHoldsForEachPackage checks that the texts of a rule for several packages do not name
+// only the first package, and that each result has the version of its own package.
 func TestSARIFRuleHoldsForEachPackage(t *testing.T) {
 	in := image("linux/amd64")
 	in.Platforms[0].Findings = []evidence.Finding{
@@ -189,8 +189,8 @@ func TestSARIFRuleHoldsForEachPackage(t *testing.T) {
 	}
 }
 
-// TestCodeQualityOfAnOverride checks that a run that an override lets through has no issue that looks
-// as if it blocks, like the test cases in JUnit XML.
+// TestCodeQualityOfAnOverride checks that the report of an overridden denial has no issue that
+// looks as if it blocks. JUnit XML treats its test cases in the same way.
 func TestCodeQualityOfAnOverride(t *testing.T) {
 	for name, want := range map[string]string{"overridden": "info", "denied": "blocker"} {
 		data, err := write(t, row(t, "codequality"), outcomes(t)[name])

@@ -1,6 +1,6 @@
 package formats
 
-// SBOM has the documents about one platform of an image, as the gate made them.
+// SBOM has the SBOM documents of one platform of an image, exactly as the gate created them.
 type SBOM struct {
 	Platform        string // such as "linux/arm64/v8"
 	SPDX, CycloneDX []byte

@@ -8,15 +8,16 @@ import (
 	"testing"
 )
 
-// labels are the lines of the text report with the counts of what does not block.
+// labels match the lines of the text report that count the items which do not block.
 var labels = map[string]*regexp.Regexp{
 	"warning":     regexp.MustCompile(`(?m)^WARNINGS +(\d+)`),
 	"excepted":    regexp.MustCompile(`(?m)^EXCEPTED +(\d+)`),
 	"notAffected": regexp.MustCompile(`(?m)^VEX +(\d+) not affected`),
 }
 
-// TestTextAgrees checks that the text report has the word, the reason and the counts of the verdict.
-// It has no fixed form to read back, and the reason has the number of blocking problems.
+// TestTextAgrees checks that the text report has the word, the reason and the counts of the
+// verdict. The text report cannot be parsed like the other formats, so the number of blocking
+// problems is checked only in the reason.
 func TestTextAgrees(t *testing.T) {
 	reports := outcomes(t)
 	delete(reports, "hostile") // its labels are lines of text from the image

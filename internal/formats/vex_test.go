@@ -42,9 +42,9 @@ func TestOpenVEXIsValid(t *testing.T) {
 	}
 }
 
-// TestOnlyVEXStatementsRemoveVulnerabilities checks that a scanner that reads the documents as VEX
-// removes exactly the vulnerabilities that VEX statements removed here. It must not remove one that
-// blocks, warns or is excepted.
+// TestOnlyVEXStatementsRemoveVulnerabilities checks that a scanner which applies the written VEX
+// document removes exactly the vulnerabilities that VEX statements removed in the report. It must
+// not remove one that blocks, warns or is excepted.
 func TestOnlyVEXStatementsRemoveVulnerabilities(t *testing.T) {
 	for _, format := range []string{"cyclonedx-vex", "openvex"} {
 		for name, r := range outcomes(t) {
@@ -69,8 +69,8 @@ func TestOnlyVEXStatementsRemoveVulnerabilities(t *testing.T) {
 	}
 }
 
-// TestOpenVEXNamesEveryDigest checks that a scanner finds a statement by the digest of the index, and
-// by the digest of each platform that has the problem.
+// TestOpenVEXNamesEveryDigest checks that a scanner can find a statement by the digest of the
+// index, and by the digest of each platform that has the problem.
 func TestOpenVEXNamesEveryDigest(t *testing.T) {
 	data, err := write(t, row(t, "openvex"), outcomes(t)["denied"])
 	if err != nil {
@@ -87,7 +87,7 @@ func TestOpenVEXNamesEveryDigest(t *testing.T) {
 	}
 }
 
-// TestVEXStates checks the analysis of each status.
+// TestVEXStates checks the analysis of a vulnerability with each status.
 func TestVEXStates(t *testing.T) {
 	all := outcomes(t)
 	for name, want := range map[string]struct {
@@ -123,7 +123,7 @@ func TestVEXStates(t *testing.T) {
 	}
 }
 
-// status returns the property that has the status of a vulnerability.
+// status returns the property of v that has the status of the vulnerability.
 func status(v *cdx.Vulnerability) string { return property(*v.Properties, "status") }
 
 func property(list []cdx.Property, name string) string {

@@ -16,8 +16,8 @@ type Wanted struct {
 	To         string // "" if unknown, or not a single version
 }
 
-// Upgrade returns how to upgrade a package to a version with a fix, or to its newest version if
-// version is empty or not a single version.
+// Upgrade returns the instruction to upgrade a package to version. If version is empty or names
+// several versions, the instruction is to upgrade to the newest one.
 func Upgrade(p evidence.Package, version string) Instruction {
 	if IsStdlib(p) && version != "" {
 		return say("build with Go %s", version)
@@ -33,12 +33,12 @@ func Upgrade(p evidence.Package, version string) Instruction {
 	return say("upgrade %s to %s", name(p.Name), version)
 }
 
-// maxNamed is the maximum number of packages that a command names. For more, the command upgrades
-// all packages, if the package manager can do that safely.
+// maxNamed is the maximum number of packages that one command names. For more packages, the command
+// upgrades everything, if the package manager can do that safely.
 const maxNamed = 20
 
-// upgraders are the commands that take names without versions. Distributions keep only the newest
-// version of a package, so a command with a fixed version would fail.
+// upgraders has the commands for package managers that need no versions. Distributions keep only
+// the newest version of a package, so a command with a fixed version would soon fail.
 var upgraders = map[string]struct{ named, all string }{
 	"deb":          {"apt-get update && apt-get install -y --only-upgrade ", "apt-get update && apt-get upgrade -y"},
 	"apk":          {"apk add --upgrade ", "apk upgrade"},
@@ -49,8 +49,8 @@ var upgraders = map[string]struct{ named, all string }{
 	"dart-pub":     {"dart pub upgrade ", ""},
 }
 
-// Command returns one command that upgrades all packages, or "" if there is none for the
-// type. The names must be safe in a shell.
+// Command returns one command that upgrades all these packages, or "" if none is known for the
+// package type. The names must be safe in a shell.
 func Command(typ string, all []Wanted) string {
 	names := make([]string, len(all))
 	for i := range all {
@@ -83,8 +83,8 @@ func Command(typ string, all []Wanted) string {
 	return ""
 }
 
-// npmCommand updates packages within their major version, which package.json usually allows, and
-// installs the others.
+// npmCommand returns one command that updates packages within their major version, which
+// package.json usually allows, and installs the wanted versions of the others.
 func npmCommand(all []Wanted) string {
 	var install, update []Wanted
 	for _, w := range all {
@@ -120,8 +120,8 @@ func cargoCommand(all []Wanted) string {
 	return command
 }
 
-// compatible returns the part of a version that is equal in all versions that cargo takes for
-// compatible: "1" for 1.2.3, "0.2" for 0.2.3, "0.0.3" for 0.0.3.
+// compatible returns the leading part of a version that must be equal for cargo to treat two
+// versions as compatible: "1" for 1.2.3, "0.2" for 0.2.3, "0.0.3" for 0.0.3.
 func compatible(version string) string {
 	version, _, _ = strings.Cut(version, "-")
 	version, _, _ = strings.Cut(version, "+")
@@ -134,8 +134,8 @@ func compatible(version string) string {
 	return version
 }
 
-// highestOf keeps the highest version of each package: a project file has one version, so a second
-// one would undo the first. Versions that cannot be compared are all kept.
+// highestOf keeps only the highest version of each package: a project file has one version of a
+// package, so a second command would undo the first. Versions that cannot be compared are all kept.
 func highestOf(purlType string, all []Wanted) []Wanted {
 	var out []Wanted
 	for _, w := range all {
@@ -153,7 +153,8 @@ func highestOf(purlType string, all []Wanted) []Wanted {
 	return out
 }
 
-// withVersions joins the command for packages without a version to the command for the others.
+// withVersions joins two commands: bare for the packages without a version, and versioned for the
+// others.
 func withVersions(bare, versioned string, all []Wanted, format func(Wanted) string) string {
 	var names, versions []string
 	for _, w := range all {
@@ -173,7 +174,8 @@ func withVersions(bare, versioned string, all []Wanted, format func(Wanted) stri
 	return strings.Join(commands, " && ")
 }
 
-// goCommand returns "" if a module has no known version: "go get" would take the newest one.
+// goCommand returns the "go get" command for all modules. It returns "" if a module has no known
+// version, because "go get" would then take the newest one.
 func goCommand(all []Wanted) string {
 	modules := make([]string, len(all))
 	for i, w := range all {
@@ -197,7 +199,7 @@ func eachVersion(format string, all []Wanted) string {
 	return strings.Join(unique(commands), " && ")
 }
 
-// unique removes repetitions, and keeps the order.
+// unique removes repeated strings, and keeps the order.
 func unique(list []string) []string {
 	seen := map[string]bool{}
 	return slices.DeleteFunc(list, func(s string) bool {
@@ -219,12 +221,12 @@ func Removal(p evidence.Package) string {
 	return command + p.Name
 }
 
-// systemName matches the names of system packages. A package manager takes an address for a package
-// to download, and a name with "-" at the end for one to remove.
+// systemName matches safe names of system packages. A package manager would download a package from
+// a name that is a URL, and remove the package if the name ends with "-".
 var systemName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._+~-]*[A-Za-z0-9._+~])?$`)
 
-// IsPackageName reports whether a command can have the name of a package, which comes from the image.
-// The name must have no special meaning in a shell or to the package manager.
+// IsPackageName reports whether name can be an argument of a package manager's command: it has no
+// special meaning in a shell or to the package manager. Names come from the image.
 func IsPackageName(typ, name string) bool {
 	switch typ {
 	case "apk", "deb", "rpm", "alpm", "portage":
@@ -237,6 +239,6 @@ func IsPackageName(typ, name string) bool {
 
 var shellWord = regexp.MustCompile(`^[A-Za-z0-9@][A-Za-z0-9@._/+:~-]*$`)
 
-// IsShellWord reports whether s has no special meaning in any shell and is not taken for a flag.
-// Names come from the image and could otherwise inject a command.
+// IsShellWord reports whether s has no special meaning in any shell and is not a flag. Names from
+// the image could otherwise inject a command.
 func IsShellWord(s string) bool { return len(s) <= maxName && shellWord.MatchString(s) }

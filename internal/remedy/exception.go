@@ -12,11 +12,12 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// NewExceptionsLast is the lifetime of suggested exceptions.
+// NewExceptionsLast is the lifetime of a suggested exception, unless the policy allows only a
+// shorter one.
 const NewExceptionsLast = 30 * 24 * time.Hour
 
-// expiry returns the end of an exception that is added now, in the form for a policy: after
-// NewExceptionsLast, or after most if that is shorter. A most of zero means no limit.
+// expiry returns the end of an exception that is added now, in the form that policies use: after
+// NewExceptionsLast, or after most if that is shorter. 0 means no limit.
 func expiry(now time.Time, most time.Duration) string {
 	last := NewExceptionsLast
 	if most > 0 {
@@ -29,8 +30,8 @@ func expiry(now time.Time, most time.Duration) string {
 	return until.Truncate(time.Second).Format(time.RFC3339)
 }
 
-// Exception returns an item for the list of exceptions that covers v and as little else as
-// possible, or "" if v cannot be excepted.
+// Exception returns an exception, as an item for the policy's exceptions list, that covers v and as
+// little else as possible. It returns "" if exceptions cannot cover v.
 func (a *Advisor) Exception(v *policy.Violation) string {
 	expires := a.expires()
 	if expires == "" || !v.CanBeExcepted() {
@@ -49,8 +50,8 @@ func (a *Advisor) Exception(v *policy.Violation) string {
 	return ""
 }
 
-// limits returns the keys that limit an exception to v, the narrowest first. None may be usable,
-// because names from the image may have characters that a policy does not allow.
+// limits returns keys that limit an exception to v, the narrowest first. It may return none,
+// because names from the image can have characters that a policy does not allow.
 func (a *Advisor) limits(v *policy.Violation) (limits []string) {
 	var pkg *evidence.Package
 	switch {
@@ -77,8 +78,8 @@ func (a *Advisor) limits(v *policy.Violation) (limits []string) {
 	return limits
 }
 
-// family returns a pattern for all packages that are not covered for the same reason, or "" if the
-// report does not list them.
+// family returns a pattern for all packages that are reported as not covered for the same reason as
+// v. It returns "" if the report does not list them.
 func (a *Advisor) family(v *policy.Violation) string {
 	pattern := ""
 	for _, p := range a.Input.Platforms {
@@ -97,19 +98,19 @@ func (a *Advisor) family(v *policy.Violation) string {
 	return pattern
 }
 
-// pathPattern returns the pattern that matches only this path.
+// pathPattern escapes a path as a pattern that matches only this path.
 func pathPattern(path string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`, "]", `\]`, "{", `\{`, "}", `\}`).Replace(path)
 }
 
-// isException reports whether item is valid in a policy. Names from the image may have characters
-// that a policy does not allow.
+// isException reports whether a policy accepts item as an exception. A policy does not allow all
+// characters that a name from the image can have.
 func isException(item string) bool {
 	_, err := policy.Parse("", []byte("version: 1\nrules: [{name: all}]\nexceptions:\n  "+item+"\n"))
 	return err == nil
 }
 
-// Unversioned returns a pattern for every version of a package.
+// Unversioned returns a package URL pattern that matches every version of a package.
 func Unversioned(purl string) string {
 	purl, _, _ = strings.Cut(purl, "#")
 	purl, _, _ = strings.Cut(purl, "?")
@@ -123,8 +124,8 @@ var (
 	yamlWord  = regexp.MustCompile(`^(?i:true|false|yes|no|on|off|null)$`)
 )
 
-// yamlText writes s as a YAML scalar. Its meaning does not change if the line is sanitized, because
-// the quoted form already has escapes.
+// yamlText returns s as a YAML scalar. Sanitizing the line later does not change the value, because
+// the quoted form has already escaped all characters that Sanitize replaces.
 func yamlText(s string) string {
 	if plainYAML.MatchString(s) && !yamlWord.MatchString(s) && !strings.Contains(s, "::") {
 		return s

@@ -7,8 +7,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// TestNamesThatAPackageManagerMisreads checks names from an image that a package manager would take
-// for an address, or for a package to remove.
+// TestNamesThatAPackageManagerMisreads checks that no command contains a name that the package
+// manager would take for a URL, or for a package to remove.
 func TestNamesThatAPackageManagerMisreads(t *testing.T) {
 	for _, p := range []evidence.Package{
 		{Type: "rpm", Name: "https://evil.example/x.rpm"}, {Type: "deb", Name: "libfoo-"}, {Type: "deb", Name: "./x.deb"}, {Type: "apk", Name: "a:b"},

@@ -1,9 +1,9 @@
-// Package remedy knows how to fix what denies an image: the version that fixes all findings of a
-// package, the command that upgrades packages, and the exception that a policy could have.
+// Package remedy finds ways to fix a denial: the version that fixes all findings of a package, the
+// command that upgrades packages, and an exception for the policy.
 //
-// Commands and exceptions are for pasting. A name from the image is part of a command only if it has
-// no special meaning in a shell, and part of an exception only if the policy language accepts it.
-// Sanitize the texts before printing.
+// Commands and exceptions are meant to be pasted. A name from the image is part of a command only
+// if it has no special meaning in a shell, and part of an exception only if the policy language
+// accepts it. The caller must sanitize the texts before printing.
 package remedy
 
 import (
@@ -18,7 +18,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Instruction is what to do. A line to paste must not be wrapped.
+// Instruction says what to do. If Paste is set, Text is a line to paste, and must not be wrapped.
 type Instruction struct {
 	Text  string
 	Paste bool
@@ -33,21 +33,21 @@ func say(format string, args ...any) Instruction {
 
 // Advisor finds the remedies for the violations of one image.
 type Advisor struct {
-	// At is the time of the decision. New exceptions last from then on. If it is zero, the advisor
-	// suggests no exceptions.
+	// At is the time of the decision. The lifetime of a suggested exception starts at this time. If
+	// At is zero, the advisor suggests no exceptions.
 	At time.Time
 	// MaxLifetime is the longest duration of an exception that the policy allows. Zero means no
 	// limit.
 	MaxLifetime time.Duration
-	// PolicyFile is the name of the policy, for instructions.
+	// PolicyFile is the name of the policy file that instructions mention.
 	PolicyFile string
-	// Input is the evidence.
+	// Input is the evidence about the image.
 	Input *evidence.Input
-	// Upgrade returns how to get rid of a finding that has a fix.
+	// Upgrade returns the instruction to upgrade the package of a finding that has a fix.
 	Upgrade func(*evidence.Finding) Instruction
 }
 
-// expires returns the end of a new exception, or "" without a time.
+// expires returns the end of a suggested exception, or "" if At is zero.
 func (a *Advisor) expires() string {
 	if a.At.IsZero() {
 		return ""
@@ -152,7 +152,8 @@ func sbomRemedy(v *policy.Violation) Instruction {
 	return say("repair or remove %s: its content is not in the SBOM", name(v.Unknown.Path))
 }
 
-// packageRemedy returns the remedy for a denied or outdated package. A nil p is a missing package.
+// packageRemedy returns the instruction for a package that is denied or outdated. If a required
+// package is missing, p is nil.
 func packageRemedy(p *evidence.Package) Instruction {
 	if p == nil {
 		return say("add the package that the rule requires to the image")
@@ -170,7 +171,8 @@ func licenseRemedy(p *evidence.Package) Instruction {
 	return say("replace %s with a package under another license", name(p.Name))
 }
 
-// image returns how to satisfy a rule about the image.
+// image returns the instruction for satisfying a policy rule about the image. check is the name of
+// the rule.
 func (a *Advisor) image(check string) Instruction {
 	switch check {
 	case "notRoot":
@@ -206,9 +208,8 @@ func (a *Advisor) provenance(check string) Instruction {
 	return paste("cosign attest --type slsaprovenance1 --predicate provenance.json --key cosign.key %s", image)
 }
 
-// where names a place in a policy.
-// Pinned returns the reference of an image by its digest. It names the registry as the user wrote it:
-// the canonical name "localhost:5000" can lead to another address than "127.0.0.1:5000".
+// Pinned returns the reference of an image by its digest. It names the registry as the user wrote
+// it: the canonical name "localhost:5000" can lead to another address than "127.0.0.1:5000".
 func Pinned(image evidence.Image) string {
 	repository := image.Repository
 	written := strings.TrimPrefix(image.Reference, "docker://")
@@ -228,10 +229,10 @@ func where(p policy.Position) string {
 	return fmt.Sprintf("%s:%d", name(p.File), p.Line)
 }
 
-// maxName is the maximum length of a name from the image, in runes.
+// maxName is the maximum length of a name from the image in an instruction, in runes.
 const maxName = 200
 
-// name shortens a name from the image. It never returns an empty text.
+// name shortens a name from the image. It returns a placeholder for a blank name.
 func name(s string) string {
 	if strings.TrimSpace(s) == "" {
 		return "(none)"

@@ -84,8 +84,8 @@ func TestExceptionsEndBeforeThePolicyForbidsThem(t *testing.T) {
 	}
 }
 
-// TestUpgradeTarget checks the version that a package is upgraded to. The tests of package versions
-// have more cases.
+// TestUpgradeTarget checks which version Targets selects as the upgrade. The tests of package
+// versions have more cases.
 func TestUpgradeTarget(t *testing.T) {
 	deb := evidence.Package{Name: "libssl3", Version: "3.0.11-1~deb12u1", Type: "deb", PURL: "pkg:deb/debian/libssl3@3.0.11-1~deb12u1?arch=amd64"}
 	stdlib := evidence.Package{Name: "stdlib", Version: "go1.25.3", Type: "go-module"}
@@ -118,7 +118,7 @@ func TestUpgradeTarget(t *testing.T) {
 	}
 }
 
-// TestCommandsAreJoined checks the one command for several packages.
+// TestCommandsAreJoined checks that several packages are upgraded by one command.
 func TestCommandsAreJoined(t *testing.T) {
 	many := make([]Wanted, maxNamed+1)
 	for i := range many {

@@ -8,13 +8,13 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// IsStdlib reports whether the package is the standard library in a Go program.
+// IsStdlib reports whether p is the Go standard library that was compiled into a program.
 func IsStdlib(p evidence.Package) bool { return p.Type == "go-module" && p.Name == "stdlib" }
 
 // Targets returns the lowest version that fixes all findings of a package. For the Go standard
-// library, newest is a version of a newer release line that fixes them too, because a program is
-// rarely bound to a release line of Go. Both are empty instead of guessed: if a finding has no fix,
-// or the order of the versions is not known.
+// library, newest is a version of a newer Go release line that also fixes them, because a program
+// rarely depends on one release line. Both are "" if a finding has no fix, or if the versions
+// cannot be compared.
 func Targets(p evidence.Package, findings []*evidence.Finding) (target, newest string) {
 	fixes := make([][]string, len(findings))
 	var all []string
@@ -38,13 +38,13 @@ func Targets(p evidence.Package, findings []*evidence.Finding) (target, newest s
 	return target, newest
 }
 
-// purlTypes maps syft's package types to the types of package URLs, if they differ.
+// purlTypes maps syft's package types to package URL types. Types with equal names are not listed.
 var purlTypes = map[string]string{
 	"python": "pypi", "go-module": "golang", "java-archive": "maven", "rust-crate": "cargo", "dotnet": "nuget",
 	"php-composer": "composer", "dart-pub": "pub",
 }
 
-// purlType returns the type in the package URL of a package, which has the order of its versions.
+// purlType returns the package URL type of a package, which determines how versions are compared.
 func purlType(p evidence.Package) string {
 	if rest, ok := strings.CutPrefix(p.PURL, "pkg:"); ok {
 		name, _, _ := strings.Cut(rest, "/")

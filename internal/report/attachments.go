@@ -46,12 +46,13 @@ type AttachedSigner struct {
 	Issuer  string `json:"issuer,omitempty"`
 }
 
-// TextAfterError writes the signatures and statements that are attached to the image, if they were
-// requested. After a failed run, standard error already has the rest of the text report.
+// TextAfterError writes only the signatures and statements attached to the image, if they were
+// requested. After a failed run, the rest of the text report is already on standard error.
 func (o TextOptions) TextAfterError(w io.Writer, r Report) error { return o.attachmentsText(w, r) }
 
-// attachmentsText writes only the signatures and statements attached to the image, and nothing if
-// they were not requested. It is for a run that failed, when users need the list to find out why.
+// attachmentsText writes only the signatures and statements attached to the image. It writes
+// nothing if they were not requested. After a failed run, this list helps the user to find the
+// reason.
 func (o TextOptions) attachmentsText(w io.Writer, r Report) error {
 	if r.Attachments == nil {
 		return nil
@@ -66,7 +67,7 @@ func (o TextOptions) attachmentsText(w io.Writer, r Report) error {
 	return nil
 }
 
-// attached lists signatures and statements: first the ones attached to the whole image.
+// attached lists the signatures and statements. The ones attached to the whole image come first.
 func (t text) attached() {
 	if t.Attachments == nil {
 		return

@@ -8,7 +8,7 @@ import (
 	"github.com/imagegate/imagegate/internal/units"
 )
 
-// baseline names the images of the baseline.
+// baseline writes the names of the approved images that findings are compared with.
 func (t text) baseline() {
 	b := t.Input.Baseline
 	if b == nil {
@@ -24,7 +24,7 @@ func (t text) baseline() {
 	}
 }
 
-// newFindings says how many of the blocking findings are new.
+// newFindings writes how many of the blocking findings are new, compared with the baseline.
 func (t text) newFindings() {
 	if t.Input.Baseline == nil || t.Decision == nil {
 		return
@@ -44,7 +44,8 @@ func (t text) newFindings() {
 	}
 }
 
-// noveltyCell marks blocking findings as new or not. The cell is empty without a baseline.
+// noveltyCell says whether blocking findings are new, compared with the baseline. Without a
+// baseline, the cell is empty.
 func (t text) noveltyCell(issues []Item) layout.Cell {
 	if t.Input.Baseline == nil {
 		return layout.Cell{}

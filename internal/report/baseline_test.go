@@ -8,8 +8,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// comparing is a report with three findings: a new one, a known one that blocks anyway, and an
-// inherited one.
+// comparing returns a report with a baseline and three findings: a new one, a known one that blocks
+// anyway, and a known one that only warns.
 func comparing() Report {
 	finding := func(id string) *evidence.Finding {
 		return &evidence.Finding{ID: id, Severity: evidence.SeverityHigh, Package: evidence.Package{Name: "openssl", Version: "1", Type: "deb"}}

@@ -10,7 +10,7 @@ import (
 	"github.com/imagegate/imagegate/internal/units"
 )
 
-// batch is the packages that one command upgrades: packages of one type in one place.
+// batch is a group of packages that one command upgrades: packages of one type in one place.
 type batch struct {
 	typ     string
 	place   string // "" for packages of a distribution
@@ -18,7 +18,8 @@ type batch struct {
 	sources []source
 }
 
-// batches groups issues with findings. The most severe batch and the most severe source come first.
+// batches groups issues with findings into batches. The batch with the most severe issue comes
+// first, and in a batch the most severe source package.
 func batches(issues []Item) []batch {
 	type key struct {
 		typ, place string
@@ -61,13 +62,13 @@ func isSystem(typ string) bool {
 	return false
 }
 
-// typeNames are the names of package types for people.
+// typeNames maps package types to their names in texts.
 var typeNames = map[string]string{
 	"npm": "npm packages", "python": "Python packages", "java-archive": "Java archives",
 	"rust-crate": "Rust crates", "gem": "Ruby gems", "dotnet": ".NET packages", "php-composer": "PHP packages",
 }
 
-// title names the packages and their place.
+// title returns the heading of a batch: the package type and the place.
 func (b *batch) title() string {
 	if b.typ == "go-module" && b.place != "" {
 		return "Go program " + short(b.place) + b.others()
@@ -86,7 +87,7 @@ func (b *batch) others() string {
 	return fmt.Sprintf(" and %s", units.Count(b.more, "other place"))
 }
 
-// place returns the first place of the source, and the number of its other places.
+// place returns the first path of a source package's files, and the number of its other places.
 func (s *source) place() (first string, more int) {
 	var all orderedSet
 	for i := range s.issues {
@@ -100,7 +101,8 @@ func (s *source) place() (first string, more int) {
 	return all.list[0], len(all.list) - 1
 }
 
-// paths returns the paths of the packages, without the database of the distribution.
+// paths returns the paths of the packages. Packages of a distribution have none, because only its
+// package database lists them.
 func (s *source) paths() []string {
 	if isSystem(s.pkg.Type) {
 		return nil
@@ -114,11 +116,12 @@ func (s *source) paths() []string {
 	return all.list
 }
 
-// folders are the names of folders that hold one folder or file for each package.
+// folders are the folders that package managers install into, with one entry for each package.
 var folders = []string{"/node_modules/", "/site-packages/", "/dist-packages/", "/specifications/"}
 
-// folder returns the place that packages share: the folder that a package manager installs into, the
-// folder of an archive, or the file that lists the packages, such as a lock file or a Go program.
+// folder returns the place that packages of one type share: the folder that a package manager
+// installs into, the folder of an archive, or the file that lists the packages, such as a lock file
+// or a Go program.
 func folder(typ, file string) string {
 	for _, name := range folders {
 		if before, _, ok := strings.Cut(file, name); ok {
@@ -132,9 +135,9 @@ func folder(typ, file string) string {
 	return file
 }
 
-// upgradeAll returns the commands that upgrade the packages of a batch, and an instruction in words
-// if not all of them have a command. Names and versions with a special meaning in a shell are not
-// part of a command.
+// upgradeAll returns the commands that upgrade the packages of a batch. If some packages have no
+// command, it adds an instruction in words. Names and versions with a special meaning in a shell
+// are never part of a command.
 func (b *batch) upgradeAll() []remedy.Instruction {
 	var out []remedy.Instruction
 	var all []remedy.Wanted
@@ -164,7 +167,8 @@ func (b *batch) upgradeAll() []remedy.Instruction {
 	return out
 }
 
-// goRelease is the one line about the Go standard library. worst names the worst finding.
+// goRelease returns the line about the Go standard library: which Go release fixes its findings.
+// worst names the worst finding.
 func (s *source) goRelease(worst string) string {
 	n := len(s.issues)
 	fixes := "fixes the problem"

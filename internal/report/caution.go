@@ -2,9 +2,9 @@ package report
 
 import "github.com/imagegate/imagegate/policy"
 
-// AllCautions returns the reasons to read the verdict with care: Cautions, a nearly empty database,
+// AllCautions returns all warnings that qualify the verdict: Cautions, a nearly empty database,
 // severe findings that no rule matches, and a reference that has moved. Each is a sentence without
-// a full stop that is safe to print on one line, and has no markup.
+// a full stop and without markup, safe to print on one line.
 func (r Report) AllCautions() []string {
 	var all []string
 	if few := fewAdvisories(r.Input.Database.Advisories); few != "" {
@@ -24,8 +24,8 @@ func (r Report) AllCautions() []string {
 	return all
 }
 
-// AllowedItems returns the findings that no rule matched, joined over platforms and paths as in
-// Items. They are not part of Items, and their Status has no meaning.
+// AllowedItems returns the findings that no rule matched, merged over platforms and paths like
+// Items. Items does not contain them, and their Status has no meaning.
 func (r Report) AllowedItems() []Item {
 	if r.Decision == nil {
 		return nil

@@ -9,7 +9,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// advisoryCounts lists how many advisories the database has for the image, or returns "" if the
+// advisoryCounts describes how many advisories the database has for the image. It returns "" if the
 // counts are unknown.
 func advisoryCounts(all []evidence.Advisories) string {
 	parts := make([]string, len(all))
@@ -30,14 +30,15 @@ func advisoryCount(a evidence.Advisories) string {
 	return n + " for " + short(a.Of())
 }
 
-// A complete database has more than this for every distribution and package type.
+// A complete database has more advisories than these limits for every distribution and package
+// type.
 const (
 	fewForDistribution = 100
 	fewForType         = 10
 )
 
-// fewAdvisories lists the distributions and package types with suspiciously few advisories in the
-// database. It returns "" if there are none.
+// fewAdvisories names the distributions and package types that have suspiciously few advisories in
+// the database. It returns "" if there are none.
 func fewAdvisories(all []evidence.Advisories) string {
 	var few []string
 	for _, a := range all {
@@ -61,8 +62,8 @@ func thousands(n int) string {
 	return s
 }
 
-// severeUnmatched counts the findings that match no rule and are high, critical or of unknown
-// severity. It returns "" if there are none.
+// severeUnmatched describes how many findings of high, critical or unknown severity no rule
+// matched. It returns "" if there are none.
 func severeUnmatched(d policy.Decision) string {
 	merged := slices.DeleteFunc(unmatchedByRules(d), func(i Item) bool {
 		return i.Finding.Severity < evidence.SeverityHigh && i.Finding.Severity != evidence.SeverityUnknown

@@ -9,7 +9,7 @@ import (
 )
 
 // TestPassOnANearlyEmptyDatabaseLooksLikeNoOther checks that the report always has the advisory
-// counts, and that a caution follows the verdict if the counts are low.
+// counts, and that a warning follows the verdict if the counts are suspiciously low.
 func TestPassOnANearlyEmptyDatabaseLooksLikeNoOther(t *testing.T) {
 	passed := func(counted ...evidence.Advisories) Report {
 		return Report{Decision: &policy.Decision{Passed: true}, Input: evidence.Input{Database: evidence.Database{Digest: "d", Advisories: counted}}}
@@ -42,9 +42,9 @@ func TestPassOnANearlyEmptyDatabaseLooksLikeNoOther(t *testing.T) {
 	}
 }
 
-// TestGraveFindingsWithoutARuleAreInTheVerdict checks that the verdict counts high, critical and
-// unknown findings that match no rule. A policy with rules that match nothing must not look like an
-// image without findings.
+// TestGraveFindingsWithoutARuleAreInTheVerdict checks that the verdict counts findings of high,
+// critical and unknown severity that no rule matched. A policy whose rules match nothing must not
+// look like an image without findings.
 func TestGraveFindingsWithoutARuleAreInTheVerdict(t *testing.T) {
 	allowed := func(severities ...evidence.Severity) policy.Decision {
 		d := policy.Decision{Passed: true}

@@ -9,7 +9,7 @@ import (
 	"github.com/imagegate/imagegate/internal/units"
 )
 
-// destinations describes what was written to each destination, and with all details its digests.
+// destinations describes what was written to each destination. With --details, it adds the digests.
 func (t text) destinations() {
 	for _, d := range t.Destinations {
 		if !t.details {
@@ -63,7 +63,8 @@ func signedText(d Destination) string {
 	return "signed by " + short(d.Signer)
 }
 
-// signedForText names the repository that the image was signed for, if that is another one.
+// signedForText names the repository that the image was signed for. It returns "" if that is the
+// destination's own repository.
 func signedForText(d Destination) string {
 	if d.SignedFor == "" {
 		return ""
@@ -71,7 +72,7 @@ func signedForText(d Destination) string {
 	return "signed for " + short(d.SignedFor)
 }
 
-// decidedText says when the decision was made, if it was not made by this run.
+// decidedText says when the decision was made, if an earlier run made it.
 func (t text) decidedText(d Destination) string {
 	if d.State == Promoted || d.Decided.IsZero() {
 		return ""
@@ -108,7 +109,7 @@ func (t text) copiedAttestations(d Destination) {
 	}
 }
 
-// copiedText counts what was copied by this run.
+// copiedText describes how many blobs and bytes this run copied.
 func copiedText(d Destination) string {
 	if d.State != Promoted {
 		return ""

@@ -52,7 +52,7 @@ func summarize(r Report) DecisionSummary {
 	return DecisionSummary{Image: r.Input.Image, EvaluatedAt: r.EvaluatedAt, Policy: r.Policy, Passed: r.Decision.Passed}
 }
 
-// diffJSON writes c in the form that JSON uses for reports.
+// diffJSON writes c as JSON, in the same form as a report.
 func diffJSON(w io.Writer, c DiffResult) error {
 	c.Schema = cmp.Or(c.Schema, Schema)
 	if err := WriteJSON(w, c); err != nil {
@@ -102,7 +102,7 @@ func diffText(w io.Writer, c DiffResult) error {
 	return nil
 }
 
-// mergedChange is a change that applies to several platforms.
+// mergedChange is one change together with all platforms that have it.
 type mergedChange struct {
 	diff.Change
 	platforms orderedSet

@@ -110,7 +110,7 @@ func (t text) provenanceMatches() {
 	}
 }
 
-// allowed counts the findings that no rule matched, and with all details lists them.
+// allowed writes the number of findings that no rule matched. With --details, it lists them.
 func (t text) allowed() {
 	merged := unmatchedByRules(*t.Decision)
 	if len(merged) == 0 {
@@ -125,7 +125,7 @@ func (t text) allowed() {
 	t.brief(merged)
 }
 
-// unmatchedByRules returns the findings that no rule matched.
+// unmatchedByRules returns the findings that no rule matched, merged over platforms and paths.
 func unmatchedByRules(d policy.Decision) []Item {
 	var found []policy.Violation
 	for i := range d.Allowed {

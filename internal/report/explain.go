@@ -42,7 +42,7 @@ func (r Report) Snapshot() (diff.Snapshot, error) {
 	return diff.Snapshot{Input: r.Input, Decision: *r.Decision, Policy: r.Policy.Digest, At: r.EvaluatedAt}, nil
 }
 
-// explainJSON writes a in the form that JSON uses for reports.
+// explainJSON writes a as JSON, in the same form as a report.
 func explainJSON(w io.Writer, a ExplainResult) error {
 	a.Schema = cmp.Or(a.Schema, Schema)
 	if err := WriteJSON(w, a); err != nil {
@@ -52,7 +52,7 @@ func explainJSON(w io.Writer, a ExplainResult) error {
 }
 
 // explainText writes a as text: the outcome for each finding, the rule that decided it, the
-// relevant dates, all matching rules, and what would let it pass.
+// relevant dates, all matching rules, and what would make the finding pass.
 func explainText(w io.Writer, a ExplainResult) error {
 	t := explainWriter{text{Writer: layout.New(w, defaultWidth, false), Report: Report{Finished: a.EvaluatedAt}}}
 	t.field("Image", short(a.Image.Reference))
@@ -68,7 +68,7 @@ func explainText(w io.Writer, a ExplainResult) error {
 	return nil
 }
 
-// mergedExplanation is an explanation that applies to several platforms.
+// mergedExplanation is one explanation together with all platforms that it applies to.
 type mergedExplanation struct {
 	explain.Explanation
 	platforms orderedSet
@@ -95,7 +95,7 @@ func mergeExplanations(list []explain.Explanation) []*mergedExplanation {
 	return merged
 }
 
-// explainWriter writes an explanation. It counts ages from the time of the decision.
+// explainWriter writes an explanation as text. It counts ages from the time of the decision.
 type explainWriter struct{ text }
 
 func (t explainWriter) explanation(e *mergedExplanation) {
@@ -123,8 +123,9 @@ func (t explainWriter) explanation(e *mergedExplanation) {
 	}
 }
 
-// suggestException writes an exception that would let a violation pass. It skips a violation about many
-// packages: the explanation does not list them, and the report offers the exception.
+// suggestException writes an exception that would let a violation pass. It writes none for a
+// violation about many packages: the explanation does not list the packages, and the report already
+// suggests an exception.
 func (t explainWriter) suggestException(e explain.Explanation) {
 	if e.Unmatched != nil && e.Unmatched.Package == nil {
 		return
@@ -142,7 +143,8 @@ func (t explainWriter) suggestException(e explain.Explanation) {
 	}
 }
 
-// dates returns the dates of the finding, and of what lets it pass temporarily.
+// dates returns sentences about the dates of a finding, and about when a temporary reason to let it
+// pass ends.
 func (t explainWriter) dates(e explain.Explanation) []string {
 	var notes []string
 	note := func(what string, at time.Time) {

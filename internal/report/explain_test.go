@@ -18,7 +18,7 @@ import (
 	"github.com/imagegate/imagegate/policy/explain"
 )
 
-// explainExample is a result with every outcome, on two platforms.
+// explainExample returns an explanation with every outcome, on two platforms.
 func explainExample() ExplainResult {
 	day := func(n int) time.Time { return time.Date(2026, 6, n, 0, 0, 0, 0, time.UTC) }
 	finding := &evidence.Finding{ID: "CVE-2024-0001", Severity: evidence.SeverityHigh, Package: evidence.Package{Name: "lodash", Version: "4.17.20", Type: "npm"},
@@ -71,7 +71,8 @@ func TestExplainJSONIsLossless(t *testing.T) {
 	}
 }
 
-// diffExample compares two reports that differ in everything that can change.
+// diffExample returns the comparison of two reports that differ in everything that a comparison can
+// show.
 func diffExample(t *testing.T) DiffResult {
 	t.Helper()
 	finding := func(id string) evidence.Finding {
@@ -118,9 +119,9 @@ func TestDiffJSONIsLossless(t *testing.T) {
 	}
 }
 
-// TestReportWithoutDecisionIsAnError checks that Diff rejects a report without a decision or
-// without an evaluation time. Diff and the explanation of a report both use Snapshot, which returns
-// the error.
+// TestReportWithoutDecisionIsAnError checks that Diff refuses a report without a decision or
+// without an evaluation time. The error comes from Snapshot, which the explanation of a report uses
+// too.
 func TestReportWithoutDecisionIsAnError(t *testing.T) {
 	decided := Report{EvaluatedAt: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), Decision: &policy.Decision{}}
 	if _, err := Diff(decided, decided); err != nil {
@@ -138,8 +139,8 @@ func TestReportWithoutDecisionIsAnError(t *testing.T) {
 	}
 }
 
-// TestResultsAreSanitized checks that explanations and comparisons are sanitized,
-// whichever of their fields has text from the image.
+// TestResultsAreSanitized puts hostile text into every string of an explanation and of a
+// comparison, and checks that their text output is sanitized.
 func TestResultsAreSanitized(t *testing.T) {
 	const hostile = "\x1b[2J\u202e]]>\n::error::x ##vso"
 	corrupt := func(v any) {
@@ -170,7 +171,7 @@ func TestResultsAreSanitized(t *testing.T) {
 	}
 }
 
-// corruptStrings appends text to every string, except to strings with a fixed set of values.
+// corruptStrings appends text to every string in v, except strings that have a fixed set of values.
 func corruptStrings(v reflect.Value, text string) {
 	switch v.Kind() {
 	case reflect.String:

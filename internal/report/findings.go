@@ -9,7 +9,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// findings lists the findings of one package. Platforms that all findings share are named before.
+// findings lists the findings of one package. If all findings have the same platforms, these are
+// named once, before the list.
 func (t text) findings(indent int, s *source) {
 	shared := t.platformNote(s.issues)
 	var rows []layout.Row
@@ -29,7 +30,7 @@ func (t text) findings(indent int, s *source) {
 	t.Table(indent, rows)
 }
 
-// ruleCell names the rule that blocks, in a report with all details.
+// ruleCell returns the name of the blocking rule. Without --details, the cell is empty.
 func (t text) ruleCell(i *Item) layout.Cell {
 	if !t.details {
 		return layout.Cell{}
@@ -52,7 +53,7 @@ func (t text) platformNote(issues []Item) string {
 	return "on " + strings.Join(names.list, ", ")
 }
 
-// expired names the exceptions that used to cover an issue.
+// expired returns a note about each expired exception that used to cover an issue.
 func (t text) expired(i Item) []string {
 	var out []string
 	for _, e := range i.Expired {
@@ -81,7 +82,7 @@ func cveOf(f evidence.Finding) string {
 	return ""
 }
 
-// findingCells returns the first columns of every list of findings.
+// findingCells returns the columns that every list of findings begins with.
 func findingCells(f evidence.Finding) []layout.Cell {
 	id := short(f.ID)
 	if cve := cveOf(f); cve != "" && cve != f.ID {
@@ -111,7 +112,7 @@ func severityStyle(s evidence.Severity) layout.Style {
 	return layout.Plain
 }
 
-// isFixable reports whether a version with a fix is known.
+// isFixable reports whether a fixed version is known.
 func isFixable(f *evidence.Finding) bool { return fixVersions(*f) != "" }
 
 // fixText returns the fix state of a finding, with the fixed version if it is known.

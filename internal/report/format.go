@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// ResultFormat is one format of a result other than a report.
+// ResultFormat is an output format for a result of type T, which is not a report.
 type ResultFormat[T any] struct {
 	Name  string
 	Write func(io.Writer, T) error

@@ -8,7 +8,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// gaps counts the gaps in the evidence, regardless of the policy.
+// gaps writes how many gaps the evidence has, whether or not the policy has rules about them.
 func (t text) gaps() {
 	var unknowns, unmatched []string
 	suppressed, owned := 0, 0
@@ -48,7 +48,7 @@ func (t text) gaps() {
 	}
 }
 
-// gapCounts writes one line about the gaps.
+// gapCounts writes one line with the number of gaps of each kind.
 func (t text) gapCounts(unknowns, unmatched, suppressed int) {
 	var parts []string
 	for _, part := range []struct {

@@ -28,7 +28,8 @@ func (o *orderedSet) add(s string) {
 	o.list = append(o.list, s)
 }
 
-// fixVersions joins the versions that fix a finding. It returns "" if no fix is available.
+// fixVersions joins the versions that fix a finding with " or ". It returns "" if no fix is
+// available.
 func fixVersions(f evidence.Finding) string {
 	if f.FixState != evidence.FixAvailable {
 		return ""
@@ -40,8 +41,8 @@ func fixVersions(f evidence.Finding) string {
 	return strings.Join(versions, " or ")
 }
 
-// bySeverity orders issues with findings: known exploited first, then by severity, with unknown before
-// critical, then by EPSS score. Ties are ordered by id and package.
+// bySeverity orders issues with findings. Known exploited findings come first, then the others by
+// severity, with unknown before critical, and by EPSS score. Ties are ordered by id and package.
 func bySeverity(a, b Item) int {
 	return cmp.Or(
 		cmp.Compare(urgency(b.Finding), urgency(a.Finding)),
@@ -69,7 +70,7 @@ func epss(f *evidence.Finding) float64 {
 	return f.EPSS.Score
 }
 
-// remedyGroup is a group of issues without findings that break the same rule and have the same
+// remedyGroup is a group of issues that are not findings, break the same rule and have the same
 // remedy.
 type remedyGroup struct {
 	rule       string
@@ -78,8 +79,8 @@ type remedyGroup struct {
 	issues     []Item
 }
 
-// causes are the kinds of violations that make the other evidence unreliable. They are listed
-// first, in this order. symptoms are listed last.
+// causes are the kinds of violations that make the rest of the evidence unreliable. They are listed
+// first, in this order. symptoms may be consequences of causes, and are listed last.
 var (
 	causes = []policy.Kind{policy.KindEvidence, policy.KindScope, policy.KindDatabase, policy.KindDistribution,
 		policy.KindCoverage, policy.KindSBOM}
@@ -120,7 +121,7 @@ func byRemedy(m *remedy.Advisor, issues []Item) []remedyGroup {
 	return out
 }
 
-// ruleText names the rule of a violation and its position in the policy.
+// ruleText returns the name of a violation's rule and its position in the policy.
 func ruleText(v policy.Violation) string {
 	where := positionText(v.Position)
 	if v.Scope != "" {
@@ -139,8 +140,8 @@ func positionText(p policy.Position) string {
 	return "built in"
 }
 
-// splitByFix separates issues into findings with a fix, findings without one, and the rest. A violation
-// of kind vulnerability without a finding is in the rest, so that nothing is lost.
+// splitByFix separates issues into findings with a fix, findings without a fix, and all others. A
+// violation of kind vulnerability that has no finding is in others, so that no issue is lost.
 func splitByFix(issues []Item) (fixable, unfixable, others []Item) {
 	for _, i := range issues {
 		switch {

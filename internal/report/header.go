@@ -13,7 +13,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// header names the tool, the image, the database and the policy.
+// header writes the tool, the image, the database and the policy.
 func (t text) header() {
 	t.tool()
 	t.image()
@@ -127,8 +127,8 @@ func (t text) database() {
 	}
 }
 
-// providers names the oldest data in the database if it is older than the database by a day or
-// more, and the providers without a date.
+// providers describes data that is at least a day older than the database itself: the oldest
+// provider. It also names the providers without a date.
 func (t text) providers(all []evidence.Provider) {
 	var oldest evidence.Provider
 	var undated []string
@@ -148,8 +148,8 @@ func (t text) providers(all []evidence.Provider) {
 	}
 }
 
-// Pinned returns the reference of the image by its digest, as the commands in every format name it:
-// with the registry as the user wrote it.
+// Pinned returns the reference of the image by its digest, with the registry as the user wrote it.
+// The commands in all formats use this reference.
 func (r Report) Pinned() string { return remedy.Pinned(r.Input.Image) }
 
 // shortDigest returns the first digits of a digest, which are enough to recognize it.

@@ -12,19 +12,19 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Status is the effect of the policies on an [Item]. The order is the order of every report.
+// Status is the effect of the policies on an [Item]. Reports list the statuses in this order.
 type Status uint8
 
-// The statuses.
+// The possible statuses of an item.
 const (
 	// Blocking denies the image.
 	Blocking Status = iota
-	// Warning lets the image pass: by the effect of a rule, in a grace period, or because the
+	// Warning does not deny the image: the rule only warns, a grace period has not ended, or the
 	// approved image has the finding too.
 	Warning
-	// Excepted would block, and an exception of the policy covers it.
+	// Excepted means that the item would block, but an exception of the policy covers it.
 	Excepted
-	// NotAffected would block or warn, and a VEX statement removes it.
+	// NotAffected means that the item would block or warn, but a VEX statement removes it.
 	NotAffected
 )
 
@@ -39,8 +39,8 @@ func (s Status) String() string {
 	return fmt.Sprintf("status(%d)", uint8(s))
 }
 
-// Item is one problem as every format counts it. The same violation on several platforms, or at
-// several paths, is one item.
+// Item is one problem in the form that every format lists and counts. The same violation on several
+// platforms, or at several paths, is one item.
 type Item struct {
 	// Violation is the violation on the first of Platforms.
 	policy.Violation
@@ -56,9 +56,10 @@ type Item struct {
 	Statement *evidence.VEXStatement
 }
 
-// Items returns everything that the policies reported: what blocks, then warnings, exceptions and
-// VEX statements, each in the order of the decision. Findings that no rule matched are not items.
-// Without a decision there are none. Items of different statuses are never joined.
+// Items returns everything that the policies reported: blocking items, then warnings, then items
+// that exceptions or VEX statements cover, each in the order of the decision. It does not return
+// findings that no rule matched. It returns nothing without a decision. Violations of different
+// statuses are never merged.
 func (r Report) Items() []Item {
 	if r.Decision == nil {
 		return nil
@@ -88,7 +89,7 @@ type Counts struct {
 	Packages int
 }
 
-// Counts counts the items. Every format prints these numbers.
+// Counts returns the number of items of each status, which every format prints.
 func (r Report) Counts() Counts { return CountItems(r.Items()) }
 
 // CountItems counts items by status.
@@ -114,7 +115,7 @@ func CountItems(items []Item) Counts {
 	return c
 }
 
-// Subject returns the package that the item is about, or nil.
+// Subject returns the package that the item is about, or nil if it is not about a package.
 func (i *Item) Subject() *evidence.Package {
 	switch {
 	case i.Finding != nil:
@@ -127,13 +128,14 @@ func (i *Item) Subject() *evidence.Package {
 	return nil
 }
 
-// changingMessages are the kinds whose messages have dates, counts or digests of one build.
+// changingMessages are the kinds of violations whose messages contain dates, counts or digests of
+// one build. Fingerprint does not use these messages.
 var changingMessages = []policy.Kind{policy.KindDatabase, policy.KindDistribution, policy.KindCoverage, policy.KindSBOM, policy.KindEvidence, policy.KindImage}
 
-// Fingerprint identifies the problem in the images of a repository: 64 hexadecimal digits. It stays
-// the same for another tag, digest, platform or version of the package, so that a system that
-// tracks problems keeps one entry for it. Several items can have the same fingerprint, for example
-// if an image has two versions of a package; more distinguishes them.
+// Fingerprint returns 64 hexadecimal digits that identify the problem in the images of a
+// repository. The fingerprint stays the same for another tag, digest, platform or package version,
+// so that a tracking system keeps one entry for the problem. Several items can share a fingerprint,
+// for example if an image has two versions of a package. The strings in more can distinguish them.
 func (i *Item) Fingerprint(repository string, more ...string) string {
 	parts := []string{repository, string(i.Kind), i.Rule}
 	if i.Finding != nil {
@@ -151,7 +153,7 @@ func (i *Item) Fingerprint(repository string, more ...string) string {
 	case i.Unmatched != nil:
 		parts = append(parts, i.Unmatched.Type, string(i.Unmatched.Reason))
 	case slices.Contains(changingMessages, i.Kind):
-		// The rule is enough.
+		// For these kinds, the rule alone identifies the problem.
 	default:
 		parts = append(parts, i.Message)
 	}
@@ -159,18 +161,19 @@ func (i *Item) Fingerprint(repository string, more ...string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// joiner joins equal violations, in the order of their first appearance.
+// joiner merges violations that differ only in platform and paths. Items stay in the order of their
+// first violation.
 type joiner struct {
 	items []Item
 	index map[string]int
 	seen  []seen
 }
 
-// seen is what an item has already.
+// seen has the platforms and paths that an item already lists.
 type seen struct{ platforms, paths map[string]bool }
 
-// add returns the item that v belongs to. The pointer is valid until the next call. Violations with
-// different texts in more are not joined.
+// add adds v to its item, which may be new, and returns the item. The pointer is valid until the
+// next call. Violations with different values of more are never merged.
 func (j *joiner) add(v policy.Violation, more string) *Item {
 	key := more + issueKey(v)
 	at, ok := j.index[key]
@@ -208,7 +211,7 @@ func (j *joiner) add(v policy.Violation, more string) *Item {
 	return one
 }
 
-// merge joins equal violations into items that block.
+// merge merges violations into blocking items.
 func merge(violations []policy.Violation) []Item {
 	var j joiner
 	for _, v := range violations {
@@ -229,7 +232,8 @@ func issueKey(v policy.Violation) string {
 	return fmt.Sprintf("%q", parts)
 }
 
-// packageKey omits the purl, because its qualifiers name the architecture.
+// packageKey returns a key for a package. It omits the package URL, whose qualifiers name the
+// architecture.
 func packageKey(p evidence.Package) string {
 	return fmt.Sprintf("%q", []string{p.Name, p.Version, p.Type})
 }

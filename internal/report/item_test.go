@@ -9,7 +9,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// found returns a violation about a vulnerability of a package at a path.
+// found returns a violation: a vulnerability of the package name, found at path.
 func found(platform, id, name, path string) policy.Violation {
 	return policy.Violation{Kind: policy.KindVulnerability, Rule: "r", Platform: platform, Finding: &evidence.Finding{ID: id,
 		Package: evidence.Package{Name: name, Version: "1", Type: "npm", PURL: "pkg:npm/" + name + "@1", Found: []evidence.Location{{Path: path}}}}}

@@ -14,14 +14,14 @@ import (
 )
 
 // MaxJSON is the maximum size of a JSON report in bytes. A report with 10,000 findings has about 20
-// MiB.
+// MiB, so the limit leaves ample room.
 const MaxJSON = 256 << 20
 
 // JSON writes the whole report, indented and with a final line break. Strings are written without
 // loss, except that invalid UTF-8 becomes U+FFFD. Characters that could control a terminal or a CI
 // log are written as \u escapes.
 //
-// JSON returns an error for a report that contradicts itself, before it writes anything.
+// If the report contradicts itself, JSON returns an error before it writes anything.
 func JSON(w io.Writer, r Report) error {
 	if r.Schema == "" {
 		r.Schema = Schema
@@ -35,8 +35,8 @@ func JSON(w io.Writer, r Report) error {
 	return nil
 }
 
-// WriteJSON writes any value in the form that [JSON] uses for reports: indented, with a final line
-// break, and with \u escapes for characters that could control a terminal or a CI log.
+// WriteJSON writes any value in the same form as [JSON]: indented, with a final line break, and
+// with \u escapes for characters that could control a terminal or a CI log.
 func WriteJSON(w io.Writer, v any) error {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
@@ -47,8 +47,8 @@ func WriteJSON(w io.Writer, v any) error {
 }
 
 // EscapeJSON writes unprintable characters and CI command marks as \u escapes. They occur only
-// inside strings, so the value stays the same. The encoder escapes only ASCII control
-// characters, but U+009B starts a terminal sequence just as ESC does.
+// inside strings, so the JSON value stays the same. encoding/json escapes only ASCII control
+// characters, but U+009B also begins a terminal sequence, just as ESC does.
 func EscapeJSON(data []byte) []byte {
 	out := make([]byte, 0, len(data)+len(data)/64)
 	for i := 0; i < len(data); {
@@ -76,9 +76,9 @@ func EscapeJSON(data []byte) []byte {
 	return out
 }
 
-// ReadJSON reads a report that JSON wrote. It returns an error and the zero Report, which is not a
-// pass, for unknown or repeated fields, another schema, a report that contradicts itself, more than
-// MaxJSON bytes, or data after the report.
+// ReadJSON reads a report that JSON wrote. It refuses unknown or repeated fields, another schema, a
+// report that contradicts itself, more than MaxJSON bytes, and data after the report. With an
+// error, it returns the zero Report, which is not a pass.
 func ReadJSON(r io.Reader) (Report, error) {
 	report, err := readJSON(r, MaxJSON)
 	if err != nil {
@@ -95,7 +95,8 @@ func readJSON(r io.Reader, limit int64) (Report, error) {
 	return report, report.validate()
 }
 
-// ReadInput reads the evidence of a report from JSON of its own, as strictly as ReadJSON.
+// ReadInput reads evidence from a JSON document that is not part of a report. It is as strict as
+// ReadJSON.
 func ReadInput(r io.Reader) (evidence.Input, error) {
 	var in evidence.Input
 	if err := readStrict(r, MaxJSON, &in); err != nil {
@@ -125,8 +126,9 @@ func readStrict(r io.Reader, limit int64, to any) error {
 }
 
 // checkRepeated returns an error for an object with two keys that encoding/json maps to the same
-// field. encoding/json uses the last key, other readers may use the first, and "passed" must not
-// mean two things. The data must be valid JSON of bounded depth, as the decoder guarantees.
+// field. encoding/json would use the last key and other readers the first, so one report could mean
+// both a pass and a denial. data must be valid JSON of bounded depth, which the decoder has already
+// checked.
 func checkRepeated(data []byte) error {
 	type object struct {
 		keys    map[string]bool // nil for an array
@@ -169,7 +171,7 @@ func checkRepeated(data []byte) error {
 	}
 }
 
-// foldKey maps keys that differ only in case to the same string, as encoding/json does: it replaces
+// foldKey maps keys that differ only in case to the same string. Like encoding/json, it replaces
 // each rune by the smallest rune that folds to it.
 func foldKey(key string) string {
 	folded := []rune(key)

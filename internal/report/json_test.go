@@ -14,8 +14,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// full is a report with every field of every type set, and a different text in each string, so that
-// a lost field is noticed.
+// full returns a report with every field of every type set, and a different text in each string, so
+// that the comparison notices a lost field.
 func full() Report {
 	var r Report
 	n := 0
@@ -74,8 +74,8 @@ func fill(v reflect.Value, n *int) {
 	}
 }
 
-// walkStrings calls visit for every string of a report, which visit may change. It skips maps,
-// because their keys and values cannot be changed in place.
+// walkStrings calls visit for every string of a report. visit may change the string. Maps are
+// skipped, because their keys and values cannot be changed in place.
 func walkStrings(r *Report, visit func(s reflect.Value)) {
 	var walk func(v reflect.Value)
 	walk = func(v reflect.Value) {
@@ -212,8 +212,8 @@ func TestContradictionIsNotWritten(t *testing.T) {
 }
 
 func FuzzReadJSON(f *testing.F) {
-	// Small seeds, each with another part of a report: with whole reports the fuzzer spends its
-	// time on minimizing them.
+	// The seeds are small, each with another part of a report, because the fuzzer would spend its
+	// time on minimizing whole reports.
 	for _, seed := range []string{
 		`{"schema":"1"}`,
 		`{"schema":"1","tool":{"components":{"a":"1","b":"2"}}}`,

@@ -10,7 +10,7 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// override says who let the image through, why and for how long.
+// override writes who overrode the denial, why and until when.
 func (t text) override() {
 	o := t.Override
 	if o == nil {
@@ -43,8 +43,8 @@ type CoveredViolation struct {
 	Platforms []string // empty for the whole image
 }
 
-// Covered returns the violations that an override covers. It joins those that differ only in the
-// platform, as [Report.Items] does with the violations of a decision.
+// Covered returns the violations that an override covers. Like [Report.Items], it merges violations
+// that differ only in the platform.
 func Covered(o *policy.GrantedOverride) []CoveredViolation {
 	var out []CoveredViolation
 	index := map[policy.Overridden]int{}

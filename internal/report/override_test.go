@@ -10,7 +10,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// overridden is a report of a denial that was overridden.
+// overridden returns the report of a promotion whose denial was overridden.
 func overridden() Report {
 	violation := policy.Violation{Kind: policy.KindVulnerability, Rule: "r", Platform: "linux/amd64",
 		Finding: &evidence.Finding{ID: "CVE-1", Package: evidence.Package{Name: "openssl", Version: "1", Type: "deb"}}}
@@ -47,7 +47,8 @@ func TestOverriddenDenialIsNotAPass(t *testing.T) {
 	}
 }
 
-// TestOverriddenImageVerifiesWithAFlag checks the command that the report suggests.
+// TestOverriddenImageVerifiesWithAFlag checks that the verify command that the report suggests has
+// --allow-override.
 func TestOverriddenImageVerifiesWithAFlag(t *testing.T) {
 	options := TextOptions{CommandLine: CommandLine{Verify: []string{"--key", "cosign.pub"}}}
 	const want = "  Check: imagegate verify registry.example/app:1 --key cosign.pub --allow-override\n"
@@ -56,8 +57,9 @@ func TestOverriddenImageVerifiesWithAFlag(t *testing.T) {
 	}
 }
 
-// TestOverrideWithoutPromotionHasNoEffect checks that an override without a destination is a denial,
-// and that one whose promotion failed is a failure, as the exit code says.
+// TestOverrideWithoutPromotionHasNoEffect checks the outcome of an override that promoted nothing.
+// Without a destination, it is a denial. After a failed promotion, it is a failure. The exit codes
+// agree.
 func TestOverrideWithoutPromotionHasNoEffect(t *testing.T) {
 	failed, nowhere := overridden(), overridden()
 	failed.Error, nowhere.Destinations = &Error{Class: ClassRegistry, Message: "x"}, nil
@@ -83,8 +85,8 @@ func TestOverriddenPassIsRefused(t *testing.T) {
 	}
 }
 
-// TestOverrideIsCountedOnce checks that a violation on two platforms counts once, with a decision in
-// this run and without one.
+// TestOverrideIsCountedOnce checks that an overridden violation on two platforms counts once,
+// whether this run or an earlier run made the decision.
 func TestOverrideIsCountedOnce(t *testing.T) {
 	r := overridden()
 	violation := func(platform string) policy.Violation {

@@ -10,22 +10,24 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// owner says whose job it is to fix a package.
+// owner says who has to fix a package: the maintainers of the base image, or the maintainers of the
+// image itself.
 type owner uint8
 
 const (
-	// ownerBase: the package comes from the base image.
+	// ownerBase means that the package comes from the base image.
 	ownerBase owner = iota
-	// ownerImage: the package comes from the layers above the base image.
+	// ownerImage means that the package comes from the layers above the base image.
 	ownerImage
-	// ownerUnknown: the history of the image or the place of the package does not show it.
+	// ownerUnknown means that neither the history of the image nor the place of the package shows
+	// its origin.
 	ownerUnknown
 )
 
-// owners are all owners, in the order of the report.
+// owners lists all owners, in the order of the report.
 var owners = []owner{ownerBase, ownerImage, ownerUnknown}
 
-// layers knows which layers of an image come from its base image.
+// layers records which layers of an image come from its base image.
 type layers struct {
 	fromBase map[string]bool // by diffID
 	number   map[string]int  // by diffID, from 1
@@ -49,8 +51,8 @@ func newLayers(platforms []evidence.Platform) layers {
 	return l
 }
 
-// owner returns whose job it is to fix the package of an item. A package that was installed again,
-// or upgraded, above the base image belongs to the layers above.
+// owner returns who has to fix the package of an item. A package that was reinstalled or upgraded
+// above the base image belongs to the layers above.
 func (l *layers) owner(i *Item) owner {
 	if !l.known {
 		return ownerUnknown
@@ -59,7 +61,8 @@ func (l *layers) owner(i *Item) owner {
 	for _, place := range ownPlaces(i.Places) {
 		switch fromBase, ok := l.fromBase[place.Layer]; {
 		case !ok || isPackageDatabase(place.Path) && !fromBase:
-			// The layer that last wrote the database lists packages of all layers below.
+			// The place does not show the origin: the layer is unknown, or it contains the package
+			// database, which also lists the packages of lower layers.
 		case !fromBase:
 			return ownerImage
 		default:
@@ -69,7 +72,7 @@ func (l *layers) owner(i *Item) owner {
 	return found
 }
 
-// byOwner groups items by whose job it is to fix their packages.
+// byOwner groups items by the owner of their packages.
 func (l *layers) byOwner(items []Item) map[owner][]Item {
 	out := map[owner][]Item{}
 	for i := range items {
@@ -79,8 +82,8 @@ func (l *layers) byOwner(items []Item) map[owner][]Item {
 	return out
 }
 
-// ownPlaces returns the places of the package itself. A database that lists all packages only counts
-// without another place.
+// ownPlaces returns the places of the package itself. A package database, which lists all packages,
+// counts only if the package has no other place.
 func ownPlaces(places []evidence.Location) []evidence.Location {
 	own := slices.DeleteFunc(slices.Clone(places), func(l evidence.Location) bool { return isPackageDatabase(l.Path) })
 	if len(own) == 0 {
@@ -89,7 +92,8 @@ func ownPlaces(places []evidence.Location) []evidence.Location {
 	return own
 }
 
-// isPackageDatabase reports whether a path is the file of a package manager that lists all packages.
+// isPackageDatabase reports whether a path is a package manager's database, which lists all
+// packages.
 func isPackageDatabase(file string) bool {
 	switch path.Base(file) {
 	case "status":
@@ -100,7 +104,7 @@ func isPackageDatabase(file string) bool {
 	return strings.Contains(file, "/rpm/") && !strings.HasSuffix(file, ".rpm")
 }
 
-// title names the owner in the title of a group of problems.
+// title returns the heading for the problems of an owner.
 func (l *layers) title(o owner, issues []Item) string {
 	switch {
 	case o == ownerBase && l.base != "":
@@ -115,7 +119,8 @@ func (l *layers) title(o owner, issues []Item) string {
 	return "IMAGE"
 }
 
-// numbers lists the numbers of the layers that have the issues, if they are few.
+// numbers lists the numbers of the layers that contain the issues. It returns "" for none, and for
+// more than four.
 func (l *layers) numbers(issues []Item) string {
 	var found []int
 	for i := range issues {

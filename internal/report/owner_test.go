@@ -7,8 +7,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// TestOwnerFollowsTheLayers checks whose job a finding is. The package database is in the layer that
-// wrote it last, so it says nothing about a package of the layers below.
+// TestOwnerFollowsTheLayers checks which owner a finding gets. The package database belongs to the
+// layer that wrote it last, so it does not show the origin of a package in a lower layer.
 func TestOwnerFollowsTheLayers(t *testing.T) {
 	const base, own = "sha256:base", "sha256:own"
 	known := []evidence.Platform{{Platform: "linux/amd64", Layers: []evidence.Layer{{DiffID: base, FromBase: true}, {DiffID: own}}}}
@@ -39,7 +39,7 @@ func TestOwnerFollowsTheLayers(t *testing.T) {
 	}
 }
 
-// TestPlacesAreShared checks that packages of one package manager in one folder are one batch.
+// TestPlacesAreShared checks that packages of one package manager in one folder form one batch.
 func TestPlacesAreShared(t *testing.T) {
 	for path, want := range map[string]string{
 		"/app/node_modules/a/package.json":                              "/app/node_modules",
@@ -61,7 +61,7 @@ func TestPlacesAreShared(t *testing.T) {
 	}
 }
 
-// TestLinks checks that only well-formed ids become part of a link.
+// TestLinks checks that link builds a URL only from a well-formed advisory id.
 func TestLinks(t *testing.T) {
 	for _, tt := range []struct{ id, url, want string }{
 		{"CVE-2026-30666", "https://security-tracker.debian.org/tracker/CVE-2026-30666", "https://security-tracker.debian.org/tracker/CVE-2026-30666"},
@@ -77,7 +77,8 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestSourcePackage checks that a finding that was matched through the source package belongs to it.
+// TestSourcePackage checks that a finding matched through a source package is grouped under that
+// source package.
 func TestSourcePackage(t *testing.T) {
 	f := func(name, via string) Item {
 		match := evidence.Match{Type: "exact-direct-match"}

@@ -13,8 +13,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// problems lists everything that blocks: causes, then findings by whose job they are, findings
-// without a fix, and the rest.
+// problems lists everything that blocks: causes first, then findings with a fix by owner, findings
+// without a fix, and all other problems.
 func (t text) problems() {
 	fixable, unfixable, others := splitByFix(t.blocking)
 	var first, last []Item
@@ -35,7 +35,7 @@ func (t text) problems() {
 	t.howToExcept()
 }
 
-// fixable lists findings of one owner with the versions that fix them and the commands to run.
+// fixable lists the findings of one owner, with the fixed versions and the commands to run.
 func (t text) fixable(o owner, found []Item) {
 	if len(found) == 0 {
 		return
@@ -71,7 +71,7 @@ func inPackages(found []Item) string {
 	return units.Count(len(found), "problem") + " in " + units.Count(len(packages), "package")
 }
 
-// batch lists the packages that one command upgrades, and the command.
+// batch writes the packages that one command upgrades, followed by the command.
 func (t text) batch(indent int, b *batch) {
 	rows := b.sources
 	var hidden []Item
@@ -93,7 +93,7 @@ func (t text) batch(indent int, b *batch) {
 	}
 }
 
-// hidden counts the findings that a list omits.
+// hidden writes how many findings a shortened list leaves out.
 func (t text) hidden(indent int, found []Item, places string) {
 	if len(found) == 0 {
 		return
@@ -105,7 +105,8 @@ func (t text) hidden(indent int, found []Item, places string) {
 	t.more(indent, units.Count(len(found), "more problem")+packages+": "+severities(found))
 }
 
-// sources lists packages on one line each. The line of the Go standard library is its instruction.
+// sources writes one line for each package. The line of the Go standard library is already an
+// instruction.
 func (t text) sources(indent int, all []source) {
 	var rows []layout.Row
 	for i := range all {
@@ -125,8 +126,8 @@ func (t text) sources(indent int, all []source) {
 	t.Table(indent, rows)
 }
 
-// sourceRow is the line of one package: its name, the versions, the severities of its findings, and
-// the worst finding. With all details, a list of the findings follows.
+// sourceRow returns the line of one package: its name, the versions, the severities of its
+// findings, and the worst finding. With --details, a list of the findings follows.
 func (t text) sourceRow(s *source) layout.Row {
 	to := "no single version is known to fix all"
 	if s.target != "" {
@@ -144,7 +145,7 @@ func (t text) sourceRow(s *source) layout.Row {
 	return r
 }
 
-// idsCell names the worst finding of a package, and counts the other vulnerabilities.
+// idsCell returns the id of a package's worst finding, and the number of its other vulnerabilities.
 func (t text) idsCell(s *source) layout.Cell {
 	var ids orderedSet
 	c := layout.Cell{}
@@ -164,7 +165,7 @@ func (t text) idsCell(s *source) layout.Cell {
 	return c
 }
 
-// unfixable lists findings without a fixed version, with a link and the exception to paste.
+// unfixable lists findings without a fixed version, each with a link and an exception to paste.
 func (t text) unfixable(found []Item) {
 	if len(found) == 0 {
 		return
@@ -187,7 +188,7 @@ func (t text) unfixable(found []Item) {
 	t.Item(2, "do: remove the package, if the image does not need it")
 }
 
-// ownerNote says whose job a finding without a fix is.
+// ownerNote says who has to handle a finding that has no fix.
 func (t text) ownerNote(i *Item) string {
 	switch t.layers.owner(i) {
 	case ownerBase:
@@ -198,7 +199,7 @@ func (t text) ownerNote(i *Item) string {
 	return ""
 }
 
-// others lists issues without findings, grouped by rule and remedy.
+// others lists issues that are not findings, grouped by rule and remedy.
 func (t text) others(title, why string, issues []Item) {
 	if len(issues) == 0 {
 		return
@@ -218,7 +219,7 @@ func (t text) others(title, why string, issues []Item) {
 	}
 }
 
-// remedyGroup lists issues of one rule with one remedy.
+// remedyGroup writes a group of issues, with their common remedy.
 func (t text) remedyGroup(g *remedyGroup) {
 	isCut := !t.details && len(g.issues) > maxOthers+1
 	for at, i := range g.issues {
@@ -239,7 +240,7 @@ func (t text) remedyGroup(g *remedyGroup) {
 	}
 }
 
-// remedy writes what to do. A line to paste is never wrapped.
+// remedy writes an instruction. A line to paste is never wrapped.
 func (t text) remedy(indent int, first string, do remedy.Instruction) {
 	if do.Paste {
 		t.Whole(indent, first+do.Text)
@@ -271,7 +272,7 @@ func (t text) howToExcept() {
 	}
 }
 
-// more names the part that a list omits.
+// more writes the line about the part that a shortened list leaves out.
 func (t text) more(indent int, what string) {
 	t.Item(indent, "and "+what+" (--details)")
 }
@@ -297,7 +298,7 @@ func link(f *evidence.Finding) string {
 	return ""
 }
 
-// knownAs returns the CVE id of a finding, or its own id if it has none.
+// knownAs returns the CVE id of a finding. If it has none, knownAs returns the finding's own id.
 func knownAs(f evidence.Finding) string {
 	return short(cmp.Or(cveOf(f), f.ID))
 }

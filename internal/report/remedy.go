@@ -23,8 +23,8 @@ type Remedy struct {
 	Exceptions []string `json:"exceptions,omitempty"`
 }
 
-// Remedies returns what to do about each violation of r, causes first. Do and Exceptions may quote
-// text from the image: sanitize them before printing.
+// Remedies returns what to do about each violation of r. Remedies for causes come first. Do and
+// Exceptions may quote text from the image: sanitize them before printing.
 func Remedies(r Report) []Remedy {
 	if r.Decision == nil {
 		return nil
@@ -50,8 +50,8 @@ func Remedies(r Report) []Remedy {
 	return out
 }
 
-// byRank returns the indexes of the violations, causes before the violations that may follow from
-// them.
+// byRank returns the indexes of the violations in the order of the report: causes come before the
+// violations that may follow from them.
 func byRank(violations []policy.Violation) []int {
 	indexes := make([]int, len(violations))
 	for i := range indexes {
@@ -63,7 +63,7 @@ func byRank(violations []policy.Violation) []int {
 	return indexes
 }
 
-// newAdvisor returns the remedies for the violations of a report. blocking are the violations as
+// newAdvisor returns an advisor for the violations of a report. blocking has the same violations as
 // items.
 func newAdvisor(r Report, blocking []Item) *remedy.Advisor {
 	upgrade := upgrades(newLayers(r.Input.Platforms), blocking)
@@ -74,8 +74,9 @@ func newAdvisor(r Report, blocking []Item) *remedy.Advisor {
 	}
 }
 
-// upgrades returns how to upgrade each package that blocks and has a fix, by packageKey. Packages that
-// the text lists with one command get this command, so that all formats have the same commands.
+// upgrades returns the upgrade instruction for each blocking package that has a fix, by packageKey.
+// If the text report upgrades several packages with one command, each of them gets this command, so
+// that all formats suggest the same commands.
 func upgrades(l layers, blocking []Item) map[string]remedy.Instruction {
 	out := map[string]remedy.Instruction{}
 	fixable, _, _ := splitByFix(blocking)
@@ -91,7 +92,7 @@ func upgrades(l layers, blocking []Item) map[string]remedy.Instruction {
 	return out
 }
 
-// addCommand sets the command of the batch for the packages that it upgrades.
+// addCommand records the command of the batch for each package that the command upgrades.
 func (b *batch) addCommand(upgrade map[string]remedy.Instruction) {
 	for _, do := range b.upgradeAll() {
 		for _, i := range b.issues() {

@@ -20,7 +20,7 @@ import (
 
 var deniedAt = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 
-// passing returns evidence that passes every policy of the tests below.
+// passing returns evidence that passes every policy of these tests.
 func passing() evidence.Input {
 	sum := func(c string) string { return "sha256:" + strings.Repeat(c, 64) }
 	return evidence.Input{
@@ -40,13 +40,13 @@ func passing() evidence.Input {
 	}
 }
 
-// denial is one way to be denied.
+// denial is evidence and a policy that denies it for one reason.
 type denial struct {
 	policy string // added to allRules; "" adds nothing
 	change func(p *evidence.Platform, in *evidence.Input)
-	// rule is the kind and the name of the rule that denies.
+	// rule is the kind and the name of the rule that must deny the image.
 	rule string
-	// noException: exceptions cannot cover the violation.
+	// noException means that exceptions cannot cover the violation.
 	noException bool
 }
 
@@ -61,7 +61,7 @@ func withFinding(f evidence.Finding) func(*evidence.Platform, *evidence.Input) {
 	}
 }
 
-// denials has each kind of violation, and each built-in rule.
+// denials returns a case for each kind of violation, and for each built-in rule.
 func denials() map[string]denial {
 	return map[string]denial{
 		"a finding without a fix": {"", withFinding(evidence.Finding{ID: "CVE-2026-1", Severity: evidence.SeverityHigh}), "vulnerability any", false},
@@ -147,7 +147,7 @@ func denials() map[string]denial {
 	}
 }
 
-// evaluate evaluates a case with additional exceptions.
+// evaluate evaluates the case, with exceptions added to its policy.
 func (c denial) evaluate(t *testing.T, exceptions []string) (*policy.Policy, policy.Decision, Report) {
 	t.Helper()
 	text := allRules + c.policy
@@ -170,9 +170,9 @@ func (c denial) evaluate(t *testing.T, exceptions []string) (*policy.Policy, pol
 	return p, d, r
 }
 
-// TestPastedExceptionCoversTheViolation checks that the suggested exception works when it is
-// pasted, that the next report lists it, and that an unused one is reported. If exceptions cannot
-// work, the report must suggest none.
+// TestPastedExceptionCoversTheViolation pastes each suggested exception into the policy. The
+// violation must then be covered and listed as excepted, and an unused exception must be reported.
+// If exceptions cannot cover the violation, the report must suggest none.
 func TestPastedExceptionCoversTheViolation(t *testing.T) {
 	for name, c := range denials() {
 		t.Run(name, func(t *testing.T) {
@@ -206,7 +206,8 @@ func TestPastedExceptionCoversTheViolation(t *testing.T) {
 	}
 }
 
-// checkRemedies checks that each violation has exactly one remedy, and returns all exceptions.
+// checkRemedies checks that each violation has exactly one remedy, and returns all suggested
+// exceptions.
 func checkRemedies(t *testing.T, d policy.Decision, r Report) []string {
 	t.Helper()
 	if len(d.Violations) == 0 {
@@ -242,7 +243,7 @@ func checkRemedies(t *testing.T, d policy.Decision, r Report) []string {
 	return exceptions
 }
 
-// checkUnused checks that the exceptions are reported as unused if the image is clean.
+// checkUnused checks that the exceptions are reported as unused for an image without violations.
 func checkUnused(t *testing.T, p *policy.Policy, c denial) {
 	t.Helper()
 	clean := *p
@@ -260,8 +261,8 @@ func checkUnused(t *testing.T, p *policy.Policy, c denial) {
 	}
 }
 
-// TestSanitizedExceptionStillWorks checks that a suggested exception also works in its sanitized
-// form, which a user may paste from a terminal.
+// TestSanitizedExceptionStillWorks checks that a suggested exception is still valid in its
+// sanitized form, which users copy from a terminal.
 func TestSanitizedExceptionStillWorks(t *testing.T) {
 	for name, c := range denials() {
 		_, d, r := c.evaluate(t, nil)
@@ -278,8 +279,8 @@ func TestSanitizedExceptionStillWorks(t *testing.T) {
 	}
 }
 
-// TestEveryKindAndRuleHasARemedy checks that denials has each kind of violation and each built-in
-// rule that the source of package policy declares, so that new ones must be added to denials.
+// TestEveryKindAndRuleHasARemedy checks that denials covers each kind of violation and each
+// built-in rule in the source of package policy. New ones must be added to denials.
 func TestEveryKindAndRuleHasARemedy(t *testing.T) {
 	kinds, rules := declared(t)
 	if len(kinds) < 12 || len(rules) < 9 {
@@ -302,8 +303,8 @@ func TestEveryKindAndRuleHasARemedy(t *testing.T) {
 	}
 }
 
-// declared returns the values of the constants of type Kind, and the string literals that are paths
-// of policy keys.
+// declared parses the source of package policy. It returns the values of the constants of type
+// Kind, and the string literals that are paths of policy keys.
 func declared(t *testing.T) (kinds, rules []string) {
 	t.Helper()
 	var files []string
@@ -330,7 +331,8 @@ func declared(t *testing.T) (kinds, rules []string) {
 					kinds = append(kinds, unquoted(t, x.Values[0]))
 				}
 			case *ast.BasicLit:
-				// This key sets the effect of the rule distribution.allow.
+				// Skip distribution.notAllowed: it is not a rule, but sets the effect of the rule
+				// distribution.allow.
 				if x.Kind == token.STRING && path.MatchString(unquoted(t, x)) && unquoted(t, x) != "distribution.notAllowed" {
 					rules = append(rules, unquoted(t, x))
 				}
@@ -355,8 +357,8 @@ func unquoted(t *testing.T, e ast.Expr) string {
 	return s
 }
 
-// TestPastedScopeMatchesTheImage checks that the line that the report suggests for an image without
-// a matching scope matches the image when the line is pasted into the policy.
+// TestPastedScopeMatchesTheImage denies an image because no scope of the policy matches it, and
+// pastes the suggested line into the policy. The scope must then match the image.
 func TestPastedScopeMatchesTheImage(t *testing.T) {
 	c := denials()["an image of no scope"]
 	_, _, r := c.evaluate(t, nil)
@@ -370,7 +372,8 @@ func TestPastedScopeMatchesTheImage(t *testing.T) {
 	}
 }
 
-// TestWithoutATimeThereAreNoExceptions checks that no exception is suggested if its end is unknown.
+// TestWithoutATimeThereAreNoExceptions checks that no exception is suggested if the time of the
+// decision, and therefore the end of an exception, is unknown.
 func TestWithoutATimeThereAreNoExceptions(t *testing.T) {
 	c := denials()["a license"]
 	_, _, r := c.evaluate(t, nil)
@@ -381,7 +384,7 @@ func TestWithoutATimeThereAreNoExceptions(t *testing.T) {
 }
 
 // TestSharedRemedyIsListedOnce checks that a remedy for several violations is listed once, and that
-// causes come before symptoms.
+// remedies for causes come before those for symptoms.
 func TestSharedRemedyIsListedOnce(t *testing.T) {
 	c := denials()["a license"]
 	c.change = func(p *evidence.Platform, in *evidence.Input) {
@@ -433,8 +436,8 @@ func TestExceptionCoversNothingElse(t *testing.T) {
 	}
 }
 
-// TestFormatsHaveTheCommandsOfTheText checks that the remedies have each upgrade command of the text
-// report, once. They must not have another command that upgrades.
+// TestFormatsHaveTheCommandsOfTheText checks that Remedies returns each upgrade command of the text
+// report once. It must not return any other upgrade command.
 func TestFormatsHaveTheCommandsOfTheText(t *testing.T) {
 	for _, name := range []string{"denied", "layered"} {
 		r := load(t, name+".json")

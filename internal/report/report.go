@@ -205,7 +205,7 @@ const (
 	ClassOutput Class = "output"
 )
 
-// Outcome is the result of a run. The zero value is Undecided.
+// Outcome is the result of a run. The zero value is Undecided, which is not a pass.
 type Outcome uint8
 
 const (
@@ -228,8 +228,8 @@ const (
 	SignatureOnly
 )
 
-// Outcome returns the outcome of the run. A decision that claims to pass but lists violations is a
-// denial.
+// Outcome returns the outcome of the run. If the decision says that the image passed but lists
+// violations, the outcome is a denial.
 func (r Report) Outcome() Outcome {
 	switch {
 	case r.Override != nil && r.Error == nil && len(r.Destinations) > 0 && (r.Decision != nil || r.passedEarlier()):
@@ -248,16 +248,16 @@ func (r Report) Outcome() Outcome {
 	return Passed
 }
 
-// Denies reports whether the run decided against the image, whatever happened after that. Outcome is
-// Denied only if nothing failed, as the exit code is 2 only then.
+// Denies reports whether this run's decision denies the image, whatever happened later. Outcome is
+// Denied, and the exit code 2, only if nothing failed as well.
 func (r Report) Denies() bool {
 	return r.Decision != nil && (!r.Decision.Passed || len(r.Decision.Violations) > 0)
 }
 
 func (r Report) passedEarlier() bool { return r.all(AlreadyPromoted, Verified) }
 
-// all reports whether nothing failed, there is a destination, and every destination is in one of
-// the states.
+// all reports whether nothing failed, there is at least one destination, and every destination is
+// in one of these states.
 func (r Report) all(states ...State) bool {
 	for _, d := range r.Destinations {
 		if !slices.Contains(states, d.State) {
@@ -275,7 +275,7 @@ func (r Report) referenceTime() time.Time {
 	return r.Finished
 }
 
-// validate returns an error for a report that no run can have produced, or that a reader could
+// validate returns an error for a report that no run can have written, or that a reader could
 // misinterpret.
 func (r Report) validate() error {
 	if r.Schema != Schema {

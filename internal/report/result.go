@@ -20,14 +20,14 @@ func (o Outcome) String() string {
 	return fmt.Sprintf("outcome(%d)", uint8(o))
 }
 
-// IsPass reports whether the exit code of a run with this outcome is 0. An override counts: the
-// image was promoted, or verified, as the policy allows. For an unfinished run it is false.
+// IsPass reports whether a run with this outcome exits with 0. That includes an override, because
+// the image was promoted, or verified, as the policy allows. It is false for an unfinished run.
 func (o Outcome) IsPass() bool {
 	return o == Passed || o == PassedEarlier || o == Overridden || o == SignatureOnly
 }
 
-// IsFailure reports whether a tool or a service failed, so that the run says nothing against the
-// image.
+// IsFailure reports whether the run failed because of a tool or a service. Such a run says nothing
+// about the image.
 func (o Outcome) IsFailure() bool { return o == Undecided || o == Unfinished }
 
 // Verdict is the result of a run in the words that every format uses.
@@ -36,12 +36,12 @@ type Verdict struct {
 	// Word is PASSED, PASSED EARLIER, SIGNED, OVERRIDDEN, DENIED or FAILED. FAILED is the failure
 	// of a tool or a service, never a denial.
 	Word string
-	// Why is the reason in one sentence, without a full stop. It is safe to print on one line, and
-	// has no markup. For a failure it has the first line of the error.
+	// Why is the reason in one sentence, without a full stop and without markup, safe to print on
+	// one line. For a failure, it contains the first line of the error.
 	Why    string
 	Counts Counts
-	// Until is when the decision can first change without a new image. It is zero if that never
-	// happens, without a pass, and for an evaluation at a future time.
+	// Until is the first time when the decision can change without a new image. It is zero if the
+	// decision never changes, if the image did not pass, and for an evaluation at a future time.
 	Until time.Time
 }
 
@@ -77,7 +77,8 @@ func (r Report) Verdict() Verdict {
 	return v
 }
 
-// problems describes a denial: "28 problems in 22 packages: 27 have a fix, 1 has none".
+// problems describes the reason for a denial, as in "28 problems in 22 packages: 27 have a fix, 1
+// has none".
 func (r Report) problems(c Counts) string {
 	if c.Blocking == 0 {
 		return "no violation is listed, but the image did not pass"
@@ -106,8 +107,8 @@ func (r Report) problems(c Counts) string {
 	return why + separator + strings.Join(fixes, ", ")
 }
 
-// overridden counts what an override lets through. Without a decision in this run, the override itself
-// lists it.
+// overridden describes how many problems an override lets through. If this run made no decision, it
+// counts the violations in the override itself.
 func (r Report) overridden(c Counts) string {
 	if r.Decision == nil {
 		return units.Count(len(Covered(r.Override)), "violation")
@@ -122,7 +123,7 @@ func has(n int) string {
 	return fmt.Sprintf("%d have", n)
 }
 
-// passedWhy describes a pass: "nothing blocks, 11 warnings, 2 excepted, 1 not affected".
+// passedWhy describes a pass, as in "nothing blocks, 11 warnings, 2 excepted, 1 not affected".
 func passedWhy(c Counts) string {
 	why := "nothing blocks"
 	if c.Warnings > 0 {

@@ -14,7 +14,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// enums are the types whose other values ReadJSON refuses.
+// enums are the types with a fixed set of values. ReadJSON refuses any other value.
 var enums = map[reflect.Type][]string{
 	reflect.TypeFor[evidence.Severity](): {"unknown", "negligible", "low", "medium", "high", "critical"},
 	reflect.TypeFor[evidence.FixState](): {string(evidence.FixUnknown), string(evidence.FixAvailable), string(evidence.FixNone), string(evidence.FixWont)},
@@ -23,8 +23,8 @@ var enums = map[reflect.Type][]string{
 	reflect.TypeFor[State](): {string(Promoted), string(AlreadyPromoted), string(Verified), string(SignatureVerified)},
 }
 
-// makeSchema makes the schema of a report from the types and their comments. A closed one forbids
-// unknown fields.
+// makeSchema generates the schema of a report from the Go types and their comments. If closed is
+// set, the schema forbids unknown fields.
 func makeSchema(t *testing.T, closed bool) []byte {
 	t.Helper()
 	data, err := schemas.Of(reflect.TypeFor[Report](), schemas.Options{Root: "../..", Title: "imagegate report, version " + Schema,
@@ -35,8 +35,8 @@ func makeSchema(t *testing.T, closed bool) []byte {
 	return data
 }
 
-// TestSchemaIsCurrent checks that the schema has every field of the types, with its comment. Run it
-// with -update to write the schema.
+// TestSchemaIsCurrent checks that the published schema has every field of the Go types, with its
+// comment. Run it with -update to write the schema.
 func TestSchemaIsCurrent(t *testing.T) {
 	want := makeSchema(t, false)
 	if bytes.Equal(want, JSONSchema()) {
@@ -68,8 +68,9 @@ func compileSchema(t *testing.T, data []byte) *jsonschema.Schema {
 	return s
 }
 
-// TestReportsHoldToTheSchema checks every golden report, and a report with every field, against the
-// schema. A second schema, which forbids unknown fields, shows that no field is missing in it.
+// TestReportsHoldToTheSchema checks every golden report, and a report with every field set, against
+// the schema. It also uses a closed schema, which forbids unknown fields, to find fields that the
+// schema lacks.
 func TestReportsHoldToTheSchema(t *testing.T) {
 	reports := map[string]string{"every field": render(t, JSON, full())}
 	files, err := filepath.Glob("testdata/*.json")

@@ -10,23 +10,23 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// source is one version of a source package, with the findings of all packages that were built from
-// it. A new version of the source package fixes them together.
+// source is one version of a source package, with the findings of all packages built from it.
+// Upgrading the source package fixes them together.
 type source struct {
 	name   string
 	pkg    evidence.Package // one of the packages
 	names  orderedSet       // the names of all packages
 	issues []Item
-	// target is the lowest version that fixes every issue. It is empty if the issues have no fix, or
-	// if the order of the versions is not known.
+	// target is the lowest version that fixes every issue. It is empty if an issue has no fix, or
+	// if the versions cannot be compared.
 	target string
-	// newest is a version of a newer release line that fixes every issue too. Only the Go standard
-	// library has it, because a program is rarely bound to a release line of Go.
+	// newest is a version of a newer Go release line that also fixes every issue. Only the Go
+	// standard library has it, because a program rarely depends on one release line.
 	newest string
 }
 
-// bySource groups issues with findings by source package. The most severe source and the most severe
-// issue come first.
+// bySource groups issues with findings by source package. The most severe source package comes
+// first, and in it the most severe issue.
 func bySource(issues []Item) []source {
 	return group(issues, func(f *evidence.Finding) (key, name string) {
 		name = sourceName(f)
@@ -34,12 +34,12 @@ func bySource(issues []Item) []source {
 	})
 }
 
-// byPackage groups issues with findings by package, in the same order.
+// byPackage groups issues with findings by package, in the same order as bySource.
 func byPackage(issues []Item) []source {
 	return group(issues, func(f *evidence.Finding) (key, name string) { return f.Package.Name, f.Package.Name })
 }
 
-// group groups issues with findings by a key and by the version and type of their package.
+// group groups issues with findings by key, and by the version and type of their package.
 func group(issues []Item, key func(*evidence.Finding) (key, name string)) []source {
 	var out []source
 	index := map[[3]string]int{}
@@ -69,8 +69,8 @@ func group(issues []Item, key func(*evidence.Finding) (key, name string)) []sour
 	return out
 }
 
-// sourceName returns the name of the source package that a finding was matched by: "openssl" for
-// libssl3. It is the name of the package itself if the package was looked up directly.
+// sourceName returns the name of the source package through which a finding was matched, such as
+// "openssl" for libssl3. If the package was matched directly, it returns the package's own name.
 func sourceName(f *evidence.Finding) string {
 	for _, m := range f.Matched {
 		if name, _, _ := strings.Cut(m.Via, " "); m.Type == "exact-indirect-match" && name != "" {
@@ -80,8 +80,8 @@ func sourceName(f *evidence.Finding) string {
 	return f.Package.Name
 }
 
-// title names the package and, if its source package has another name, both. The commands name all
-// packages.
+// title returns the name of the package, with the name of its source package if that differs. The
+// upgrade commands name every package.
 func (s *source) title() string {
 	names := s.names.list
 	others := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == s.name })
@@ -98,7 +98,7 @@ func (s *source) title() string {
 	return title + ")"
 }
 
-// upgradeTo returns the version or versions to upgrade to, for a sentence.
+// upgradeTo returns the version or versions to upgrade to, as part of a sentence.
 func (s *source) upgradeTo() string {
 	switch {
 	case s.target == "":

@@ -13,39 +13,40 @@ import (
 // Text writes the report for people, with the default TextOptions.
 func Text(w io.Writer, r Report) error { return TextOptions{}.Text(w, r) }
 
-// TextOptions control the text report.
+// TextOptions configure the text report.
 type TextOptions struct {
 	// Color highlights the verdict and severities with ANSI sequences.
 	Color bool
-	// Width is the maximum line length in characters. Lines to paste and single words can be longer.
-	// 0 means 100. Values below 60 mean 60.
+	// Width is the maximum line length in characters. 0 means 100, and values below 60 mean 60.
+	// Lines to paste and single long words can be longer.
 	Width int
-	// Details lists everything: each finding with its rule, and what does not block. By default, the
-	// report counts what does not block, and cuts long lists.
+	// Details lists everything: each finding with its rule, and everything that does not block. By
+	// default, the report only counts what does not block, and shortens long lists.
 	Details bool
-	// CommandLine completes the last lines of the report.
+	// CommandLine has the arguments that the report needs to suggest the next command.
 	CommandLine CommandLine
 }
 
-// CommandLine is what the verdict takes from the command line of the run. The zero value is for a
-// report that was read from a file.
+// CommandLine has the arguments of the run that the verdict repeats, for example in suggested
+// commands. Use the zero value for a report that was read from a file.
 type CommandLine struct {
-	// Approved are the references that the image was to be promoted to.
+	// Approved are the destinations that the image was to be promoted to.
 	Approved []string
-	// Report is the file that has the JSON report. It is empty if there is none.
+	// Report is the file with the JSON report. It is empty if none was written.
 	Report string
-	// Policies are the policy files, for the command that promotes the image.
+	// Policies are the policy files, which the suggested promote command repeats.
 	Policies []string
-	// Platform is the only platform of the index that was evaluated, or "".
+	// Platform is the value of --platform: the only platform of the index that was evaluated. It is
+	// "" if all were.
 	Platform string
-	// Verify are the arguments of "imagegate verify" after the reference, one word each. It is empty
-	// if they are unknown.
+	// Verify are the arguments of "imagegate verify" after the reference, one word each. The list
+	// is empty if they are unknown.
 	Verify []string
 }
 
 // Text writes the report for people, in this order: the image, database and policy; everything that
-// blocks, with remedies; a line about everything else; the verdict and what to do next. A list that
-// is cut says how many items are missing, and what they are.
+// blocks, with remedies; a summary of everything else; the verdict and what to do next. A shortened
+// list says how many items, and which kind of items, it leaves out.
 func (o TextOptions) Text(w io.Writer, r Report) error {
 	t := o.text(w, r)
 	t.header()
@@ -69,9 +70,9 @@ func (o TextOptions) Text(w io.Writer, r Report) error {
 	return nil
 }
 
-// Verdict writes only the last lines of the text report: the verdict, why, what was written, and
-// what to do next. It is for a terminal that does not show the report. After a failure it names only
-// the class of the error: the caller prints the error.
+// Verdict writes only the last lines of the text report: the verdict, the reason, what was written,
+// and what to do next. It is for a terminal that does not show the report. After a failure, it
+// names only the class of the error, because the caller prints the error.
 func (o TextOptions) Verdict(w io.Writer, r Report) error {
 	if r.Error != nil {
 		r.Error = &Error{Class: r.Error.Class}
@@ -104,7 +105,7 @@ func (o TextOptions) layout(w io.Writer) *layout.Writer {
 
 const defaultWidth = 100
 
-// Maximum lengths of lists in a report without details.
+// These constants limit the lists of a report without --details.
 const (
 	maxBatches   = 8 // types and places of packages, and remedies
 	maxSources   = 8 // packages of one type and place
@@ -123,19 +124,19 @@ type text struct {
 	details bool
 	run     CommandLine
 	result  Verdict
-	// blocking are the items that deny the image.
+	// blocking has the items that deny the image.
 	blocking []Item
-	// known reports whether the approved image has the finding too.
+	// known reports whether the approved image also has the finding.
 	known    func(platform string, f *evidence.Finding) bool
 	remedies *remedy.Advisor
 	layers   layers
 }
 
-// field writes one line of a list of names and values.
+// field writes one name and its value, in a column of 12 characters for names.
 func (t text) field(name, value string) { t.named(12, name, value) }
 
-// label writes one line of the report about a single topic. The column leaves room for a digest in
-// 80 characters.
+// label writes one labeled line of the report. The narrow label column leaves room for a digest in
+// a line of 80 characters.
 func (t text) label(name, value string) { t.named(9, name, value) }
 
 func (t text) named(column int, name, value string) {

@@ -27,7 +27,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// golden compares output with a file in testdata.
+// golden compares output with the golden file of this name in testdata.
 func golden(t *testing.T, file string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", file)
@@ -68,7 +68,7 @@ func render(t *testing.T, format func(io.Writer, Report) error, r Report) string
 	return out.String()
 }
 
-// names are the reports in testdata.
+// names are the golden reports in testdata.
 var names = []string{"denied", "layered", "promoted", "undecided", "unfinished", "hostile"}
 
 func TestGolden(t *testing.T) {
@@ -91,11 +91,11 @@ func TestGolden(t *testing.T) {
 	})
 }
 
-// counted matches the numbers of problems in the titles of the text report.
+// counted matches the numbers of problems in the headings of the text report.
 var counted = regexp.MustCompile(`(?m)^[A-Z][A-Za-z :/().,0-9-]*  ([0-9]+) problems?\b`)
 
-// TestNumbersAgree checks that the numbers in the text report are the ones of Report.Counts: the sum
-// of the titles, the lines about everything that does not block, and the verdict.
+// TestNumbersAgree checks that the numbers in the text report agree with Report.Counts: the sum of
+// the headings, the lines about everything that does not block, and the verdict.
 func TestNumbersAgree(t *testing.T) {
 	for _, name := range []string{"denied", "layered", "promoted"} {
 		for _, details := range []bool{false, true} {
@@ -133,8 +133,8 @@ func checkNumbers(t *testing.T, name, text string, c Counts, details bool) {
 	}
 }
 
-// generated returns a report of two platforms with random findings in few packages and layers, so
-// that many are joined.
+// generated returns a random report of two platforms. Its findings are in few packages and layers,
+// so that many of them are merged.
 func generated(random *rand.Rand) Report {
 	layer := func(n int) string { return fmt.Sprintf("sha256:%d", n) }
 	r := Report{Decision: &policy.Decision{}}
@@ -174,7 +174,8 @@ func generated(random *rand.Rand) Report {
 	return r
 }
 
-// TestFailedVerificationIsNotCalledADecision checks the reason if verify fails: it makes no decisions.
+// TestFailedVerificationIsNotCalledADecision checks the stated reason of a failed verify. It must
+// not mention a decision, because verify makes none.
 func TestFailedVerificationIsNotCalledADecision(t *testing.T) {
 	r := Report{Command: "verify", Error: &Error{Class: ClassTrust, Message: "no trusted signer signed this image"}}
 	if text := render(t, TextOptions{}.Verdict, r); text != "\nFAILED  (none)\n  The image was not verified: trust error.\n" {
@@ -182,7 +183,7 @@ func TestFailedVerificationIsNotCalledADecision(t *testing.T) {
 	}
 }
 
-// TestREADMEHasTheVerdict checks that README shows the last lines of a report as they are.
+// TestREADMEHasTheVerdict checks that README.md quotes the last lines of a report exactly.
 func TestREADMEHasTheVerdict(t *testing.T) {
 	options := TextOptions{CommandLine: CommandLine{Approved: []string{"approved.example/shop:1.4"}, Report: "report.json", Policies: []string{"policy.yaml"}}}
 	readme, err := os.ReadFile("../../README.md")
@@ -227,8 +228,8 @@ func TestHostileTextIsSanitized(t *testing.T) {
 	}
 }
 
-// TestEveryStringOfAReportIsSanitized replaces every string of a report by hostile text in turn, so
-// that new fields are covered.
+// TestEveryStringOfAReportIsSanitized puts hostile text into every string of a report, one after
+// the other, so that it also covers new fields.
 func TestEveryStringOfAReportIsSanitized(t *testing.T) {
 	const hostile = "a\x1b[31m\r\n::error::b ##[error]\u202e\u009b\xff ::c"
 	r := full()
@@ -248,7 +249,7 @@ func TestEveryStringOfAReportIsSanitized(t *testing.T) {
 		checkSafe(t, out.String())
 		checkSafe(t, Summary(r))
 		out.Reset()
-		// An invalid state or schema is an error, and then nothing may be written.
+		// If the text makes the report invalid, JSON must return an error and write nothing.
 		if err := JSON(&out, r); err != nil && out.Len() > 0 {
 			t.Errorf("%v, after %q", err, out.String())
 		}
@@ -309,7 +310,7 @@ func finding(i int) *evidence.Finding {
 		Package: evidence.Package{Name: "p", Version: "1", Type: "npm"}, Fixes: []evidence.Fix{{Version: "2"}}}
 }
 
-// TestDetailsListEverything checks that a report with all details has every violation once.
+// TestDetailsListEverything checks that a report with --details lists every violation exactly once.
 func TestDetailsListEverything(t *testing.T) {
 	const n = 500
 	d := &policy.Decision{}
@@ -318,7 +319,7 @@ func TestDetailsListEverything(t *testing.T) {
 			policy.Violation{Kind: policy.KindVulnerability, Rule: "a", Finding: finding(i)},
 			policy.Violation{Kind: policy.KindSBOM, Rule: "b", Message: fmt.Sprintf("message-%05d", i)},
 			policy.Violation{Kind: "of the future", Rule: "c", Message: fmt.Sprintf("future-%05d", i)},
-			// A violation of kind vulnerability without a finding.
+			// This violation has the kind vulnerability, but no finding.
 			policy.Violation{Kind: policy.KindVulnerability, Rule: "d", Message: fmt.Sprintf("bare-%05d", i)})
 		unfixed := finding(n + i)
 		unfixed.FixState = evidence.FixWont
@@ -335,8 +336,8 @@ func TestDetailsListEverything(t *testing.T) {
 	}
 }
 
-// TestShortenedListsCountTheRest checks that a list that is cut says how many items are missing, and
-// that the counts with the listed items are the number of problems.
+// TestShortenedListsCountTheRest checks that a shortened list says how many items are missing, and
+// that these and the listed items add up to the number of problems.
 func TestShortenedListsCountTheRest(t *testing.T) {
 	d := &policy.Decision{}
 	for i := range 30 {
@@ -364,7 +365,7 @@ func TestShortenedListsCountTheRest(t *testing.T) {
 	}
 }
 
-// TestManyPlacesAreCounted checks that packages in many places do not make a long report.
+// TestManyPlacesAreCounted checks that the report stays short if packages are in many places.
 func TestManyPlacesAreCounted(t *testing.T) {
 	d := &policy.Decision{}
 	for i := range 100 {

@@ -7,8 +7,8 @@ import (
 	"github.com/imagegate/imagegate/internal/units"
 )
 
-// age and timeLeft return the time since, and until, an instant, counted from the end of the run.
-// They return "" if the run has no time.
+// age returns the time since an instant, and timeLeft the time until it, counted from the end of
+// the run. Both return "" if the run has no time.
 func (t text) age(then time.Time) string {
 	now := t.referenceTime()
 	switch {

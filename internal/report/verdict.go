@@ -12,8 +12,8 @@ import (
 	"github.com/imagegate/imagegate/internal/units"
 )
 
-// verdict writes the last lines: the verdict, why, what was written where, until when it holds, and
-// what to do next.
+// verdict writes the last lines: the verdict, the reason, what was written where, until when the
+// verdict holds, and what to do next.
 func (t text) verdict() {
 	t.Heading(t.verdictStyle(), t.result.Word, t.imageName())
 	t.Item(2, upperFirst(t.why())+".")
@@ -48,7 +48,7 @@ func (t text) verdictStyle() layout.Style {
 	return layout.Green
 }
 
-// imageName names the image and the start of its digest.
+// imageName returns the name of the image and the start of its digest.
 func (t text) imageName() string {
 	title := short(t.Input.Image.Reference)
 	if digest := t.Input.Image.Digest; digest != "" && !strings.Contains(t.Input.Image.Reference, "@") {
@@ -57,7 +57,7 @@ func (t text) imageName() string {
 	return title
 }
 
-// rules names the rules that deny the image.
+// rules writes the names of the rules that deny the image.
 func (t text) rules() {
 	if !t.Denies() {
 		return
@@ -75,7 +75,8 @@ func (t text) rules() {
 	}
 }
 
-// why returns the reason, without the error text of a failure: failure writes all of it.
+// why returns the reason for the verdict. For a failure, it omits the error text, which the method
+// failure writes in full.
 func (t text) why() string {
 	if t.Error == nil || !t.result.Outcome.IsFailure() {
 		return t.result.Why
@@ -99,7 +100,8 @@ func (t text) failure() {
 	}
 }
 
-// writtenText names the references that were written, and the registries that were not.
+// writtenText writes which references were written, and names the registries without a confirmed
+// tag.
 func (t text) writtenText() {
 	written := map[State]string{
 		Promoted: "promoted to", AlreadyPromoted: "already promoted to", Verified: "verified at", SignatureVerified: "signature verified at",
@@ -124,7 +126,8 @@ func (t text) writtenText() {
 	if len(hosts.list) == 0 {
 		return
 	}
-	// After a pass or an override, an error can hide what a registry has taken.
+	// After a pass or an override, a failed request may still have written a tag, although no
+	// response arrived.
 	if t.Decision != nil && (t.Decision.Passed || t.Override != nil) {
 		t.Item(2, "No tag is confirmed at "+strings.Join(hosts.list, ", ")+". You can safely run the command again.")
 		return
@@ -132,7 +135,7 @@ func (t text) writtenText() {
 	t.Item(2, "Nothing was written to "+strings.Join(hosts.list, ", ")+".")
 }
 
-// untilWhy says what ends the validity.
+// untilWhy returns what ends the validity of the verdict at until.
 func (t text) untilWhy(until time.Time) string {
 	for _, e := range t.Decision.Excepted {
 		if e.Exception.Expires.Equal(until) {
@@ -152,7 +155,7 @@ func (t text) untilWhy(until time.Time) string {
 	return "then the database or the image is too old for the policy"
 }
 
-// next says which command to run next.
+// next writes which command to run next.
 func (t text) next() {
 	switch t.result.Outcome {
 	case Denied:
@@ -175,7 +178,7 @@ func (t text) next() {
 	}
 }
 
-// explain says how to find out why the image is denied.
+// explain writes the command that explains why the image is denied.
 func (t text) explain() {
 	if len(t.run.Policies) == 0 {
 		return
@@ -189,7 +192,7 @@ func (t text) explain() {
 	}
 }
 
-// policies returns the policy flags of the run.
+// policies returns the --policy flags of the run.
 func (t text) policies() []string {
 	var flags []string
 	for _, p := range t.run.Policies {
@@ -201,7 +204,7 @@ func (t text) policies() []string {
 // plainWord matches arguments that mean the same in every shell without quotes.
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9@._/+:=,-]+$`)
 
-// command writes a command line to paste.
+// command writes a command line to paste, with quotes where a shell needs them.
 func (t text) command(first string, words []string) {
 	quoted := slices.Clone(words)
 	for i, w := range words {
@@ -212,8 +215,8 @@ func (t text) command(first string, words []string) {
 	t.Whole(2, first+strings.Join(quoted, " "))
 }
 
-// worst returns the id of the worst finding without a fix, else of the worst finding, else the name
-// of the first rule.
+// worst returns what to explain first: the id of the worst finding without a fix, otherwise of the
+// worst finding, otherwise the name of the first rule.
 func (t text) worst() string {
 	fixable, unfixable, others := splitByFix(t.blocking)
 	for _, found := range [][]Item{unfixable, fixable} {
@@ -227,7 +230,7 @@ func (t text) worst() string {
 	return ""
 }
 
-// upperFirst turns the first letter of an English sentence into upper case.
+// upperFirst capitalizes the first letter of an English sentence.
 func upperFirst(s string) string {
 	if s == "" || s[0] < 'a' || s[0] > 'z' {
 		return s

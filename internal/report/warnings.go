@@ -14,7 +14,7 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// warnings counts what does not block, and with all details lists it.
+// warnings writes how many items only warn. With --details, it lists them.
 func (t text) warnings() {
 	var graced, inherited, rest []Item
 	all := merge(t.Decision.Warnings)
@@ -48,7 +48,7 @@ func (t text) warnings() {
 	t.brief(slices.Concat(fixable, unfixable))
 }
 
-// countWarnings writes one line about all warnings.
+// countWarnings writes one line with the number of all warnings.
 func (t text) countWarnings(items []Item, inherited int) {
 	if len(items) == 0 {
 		return
@@ -89,8 +89,8 @@ func kindText(k policy.Kind) string {
 	return short(string(k))
 }
 
-// soon says what will block by itself: findings whose grace period ends, and exceptions that end
-// within a month.
+// soon writes what will begin to block without a new image: findings whose grace period ends, and
+// exceptions that end within a month.
 func (t text) soon(graced []Item) {
 	blocks, ends := map[time.Time]int{}, map[time.Time]int{}
 	for _, i := range graced {
@@ -129,7 +129,7 @@ func (t text) soon(graced []Item) {
 	}
 }
 
-// plural counts with one of two phrases.
+// plural returns the number n with the phrase for one or for many.
 func plural(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
@@ -137,7 +137,7 @@ func plural(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// waived lists all findings that do not block for one common reason.
+// waived lists all findings that do not block for the same reason.
 func (t text) waived(title string, found []Item) {
 	if len(found) == 0 {
 		return
@@ -147,7 +147,7 @@ func (t text) waived(title string, found []Item) {
 	t.brief(found)
 }
 
-// brief lists findings on one line each, the most severe first.
+// brief lists findings, one on each line, the most severe first.
 func (t text) brief(found []Item) {
 	slices.SortStableFunc(found, bySeverity)
 	var rows []layout.Row

@@ -8,16 +8,16 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// actions says what to do.
+// actions is the section of the page that says what to do.
 type actions struct {
-	// Groups are the remedies by whose work they are.
+	// Groups are the remedies, grouped by who has to carry them out.
 	Groups []actionGroup
-	// Say is a sentence for a run without remedies, and Command a command for it. Both can be
+	// Say is a sentence, and Command a command, for a run that has no remedies. Either can be
 	// empty.
 	Say, Command string
 }
 
-// actionGroup holds remedies for one part of the image, causes first.
+// actionGroup holds the remedies for one part of the image. Remedies for causes come first.
 type actionGroup struct {
 	Title, Note string
 	Problems    int
@@ -32,7 +32,7 @@ type action struct {
 	Do string
 	// Copy is the text to paste. It is empty if Do is a sentence.
 	Copy string
-	// Summary counts the problems that the remedy solves: "2 critical, 1 high".
+	// Summary counts the problems that the remedy solves by severity, as in "2 critical, 1 high".
 	Summary    string
 	About      list[about]
 	Exceptions []string
@@ -41,7 +41,7 @@ type action struct {
 // about names a problem that a remedy solves.
 type about struct{ Text, Key, Severity string }
 
-// The groups, in the order of the page.
+// These are the groups of remedies, in the order of the page.
 const (
 	groupCauses = iota
 	groupBase
@@ -60,7 +60,7 @@ var groupTitles = [...]actionGroup{
 
 const nothingToDo = "Nothing has to be done now."
 
-// later names the first day when something begins to block, or returns "".
+// later returns the first day when something begins to block, or "" if there is none.
 func later(timeline []event) string {
 	for _, e := range timeline {
 		if e.Look == "blocks" {
@@ -70,10 +70,12 @@ func later(timeline []event) string {
 	return ""
 }
 
-// maxActions limits the remedies of one group. The details of each finding have its remedy anyway.
+// maxActions limits the remedies that the page lists in one group. The details of each finding also
+// have its remedy.
 const maxActions = 40
 
-// newActions returns the remedies of a denial, or what to do otherwise.
+// newActions returns the remedies for a denial. For another outcome, it returns a sentence about
+// what to do next.
 func newActions(r report.Report, outcome report.Outcome, remedies []report.Remedy) actions {
 	switch {
 	case outcome.IsFailure() && !r.Denies():
@@ -110,7 +112,7 @@ func newActions(r report.Report, outcome report.Outcome, remedies []report.Remed
 	return out
 }
 
-// group returns the group of an item.
+// group returns the index of the group that an item's remedy belongs to.
 func (b *builder) group(i *report.Item) int {
 	if i.Finding == nil {
 		switch i.Kind {
@@ -128,7 +130,7 @@ func (b *builder) group(i *report.Item) int {
 	return groupPackages
 }
 
-// failureActions says what to do about a failed run.
+// failureActions returns what to do after a failed run.
 func failureActions(r report.Report) actions {
 	switch {
 	case r.Error == nil:
@@ -141,7 +143,7 @@ func failureActions(r report.Report) actions {
 	return actions{Say: "Correct the cause that the error names, then run the command again."}
 }
 
-// remedies returns what to do about each violation.
+// remedies returns the remedies in the report, or computes them if the report has none.
 func remedies(r report.Report) []report.Remedy {
 	if r.Remedies != nil {
 		return r.Remedies
@@ -182,7 +184,8 @@ func newAction(r report.Report, remedy report.Remedy, items []report.Item) actio
 	return a
 }
 
-// summary counts items by severity, the most severe first, then the items that are not findings.
+// summary counts items by severity, the most severe first, and then the items that are not
+// findings.
 func summary(items []report.Item) string {
 	var counts [evidence.SeverityCritical + 1]int
 	others := 0
@@ -205,7 +208,8 @@ func summary(items []report.Item) string {
 	return strings.Join(parts, ", ")
 }
 
-// commands joins the commands of several actions, or returns "" for a single one.
+// commands joins the commands of several actions, one on each line. It returns "" for fewer than
+// two commands.
 func commands(all []action) string {
 	var lines []string
 	for _, a := range all {

@@ -13,7 +13,8 @@ func packageKey(p *evidence.Package) string {
 	return strings.Join([]string{p.Type, p.Name, p.Version}, "\x00")
 }
 
-// fixText returns the version with the fix, or a sentence without one.
+// fixText returns the fixed version, or a sentence if no version fixes the finding. fixable reports
+// whether there is a fixed version.
 func fixText(f *evidence.Finding) (text string, fixable bool) {
 	switch f.FixState {
 	case evidence.FixAvailable:
@@ -44,7 +45,8 @@ func kevText(k *evidence.KEV) string {
 	return text
 }
 
-// because says why an item does not block.
+// because describes the exception or the VEX statement that keeps an item from blocking. It returns
+// "" if there is none.
 func because(i *report.Item) string {
 	switch {
 	case i.Exception != nil:
@@ -70,7 +72,8 @@ func exceptionText(e *policy.Exception) string {
 	return "of " + name(e.Owner) + " until " + date(e.Expires) + ": " + prose(e.Reason)
 }
 
-// statementSource names the signer of a statement, or the author that it states.
+// statementSource returns the verified signer of a VEX statement, otherwise the author that it
+// claims, otherwise the name of its document.
 func statementSource(s *evidence.VEXStatement) string {
 	switch {
 	case s.Signer != nil:
@@ -81,7 +84,7 @@ func statementSource(s *evidence.VEXStatement) string {
 	return name(s.Document)
 }
 
-// ruleText names a rule and its place in the policy.
+// ruleText returns the name of a rule and its position in the policy.
 func ruleText(v *policy.Violation) string {
 	where := cmp.Or(place(v.Position), "built in")
 	if v.Scope != "" {
@@ -90,7 +93,7 @@ func ruleText(v *policy.Violation) string {
 	return name(v.Rule) + " (" + where + ")"
 }
 
-// kindName is the kind of an item for people.
+// kindName returns the kind of an item as readers see it.
 func kindName(i *report.Item) string {
 	if i.Kind == policy.KindSBOM {
 		return "SBOM"

@@ -10,22 +10,23 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// identities name everything that the decision is based on, and how to check it.
+// identities lists the digests of everything that the decision is based on, and the commands that
+// verify them.
 type identities struct {
 	Rows         []digestRow
 	Components   []string
 	Advisories   []string
 	Destinations []destination
 	Attachments  list[attachmentRow]
-	// Attested is true if the report lists attachments, even if there are none.
+	// Attested is true if the report has a list of attachments, even an empty one.
 	Attested bool
 	Commands []command
 }
 
-// digestRow is one thing with its digest.
+// digestRow is one input or result with its digest.
 type digestRow struct{ What, Name, Digest, Note string }
 
-// destination is one place in an approved registry.
+// destination is the image in one approved registry.
 type destination struct {
 	Reference, State, At, Signer, SignedFor, Decided string
 	Statements                                       []digestRow
@@ -38,7 +39,7 @@ type attachmentRow struct {
 	Trusted                              bool
 }
 
-// command is a command that checks something.
+// command is a command with a sentence about what it verifies.
 type command struct{ What, Text string }
 
 func newIdentities(r report.Report) identities {
@@ -107,7 +108,8 @@ func join(parts ...string) string {
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ", ")
 }
 
-// advisories says how many advisories the database has for a part of the image.
+// advisories describes how many advisories the database has for a part of the image, such as its
+// distribution.
 func advisories(a evidence.Advisories) string {
 	n := thousands(a.Count)
 	if a.AtLeast {
@@ -132,7 +134,7 @@ func newDestination(d *report.Destination) destination {
 	return out
 }
 
-// attestations lists attestations from the staging registry.
+// attestations returns a row for each attestation from the staging registry.
 func attestations(all []report.Attestation) list[digestRow] {
 	var rows []digestRow
 	for _, a := range all {
@@ -165,18 +167,19 @@ func newAttachment(a *report.Attachment) attachmentRow {
 	return row
 }
 
-// cosignTypes are cosign's names of predicate types. It accepts any other type as an address.
+// cosignTypes maps predicate types to cosign's short names for them. cosign accepts any other type
+// by its full URI.
 var cosignTypes = map[string]string{
 	"https://spdx.dev/Document":                       "spdxjson",
 	"https://cyclonedx.org/bom":                       "cyclonedx",
 	"https://cosign.sigstore.dev/attestation/vuln/v1": "vuln",
 }
 
-// maxCommands limits the destinations with commands.
+// maxCommands limits the number of destinations that the page lists commands for.
 const maxCommands = 5
 
-// checks returns commands that check the evidence independently of this page. A command never
-// contains a text that a shell could interpret.
+// checks returns commands that verify the evidence independently of this page. A command never
+// contains text that a shell could interpret.
 func checks(r report.Report) []command {
 	var all []command
 	for i := range r.Destinations[:min(len(r.Destinations), maxCommands)] {
@@ -200,7 +203,7 @@ func checks(r report.Report) []command {
 	return all
 }
 
-// destinationChecks returns the commands for one destination.
+// destinationChecks returns the commands that verify the image at one destination.
 func destinationChecks(d *report.Destination, overridden bool) []command {
 	pinned := d.Repository + "@" + d.Digest
 	if !isWord(d.Reference) || !isWord(pinned) {
@@ -238,7 +241,7 @@ func destinationChecks(d *report.Destination, overridden bool) []command {
 	return all
 }
 
-// signerFlags returns the flags that name the signer for imagegate and for cosign. A signer is the
+// signerFlags returns the flags that select the signer, for imagegate and for cosign. signer is the
 // fingerprint of a key, or an identity as "subject (issuer)".
 func signerFlags(signer string) (own, cosign string) {
 	subject, rest, ok := strings.Cut(signer, " (")
@@ -254,16 +257,17 @@ func signerFlags(signer string) (own, cosign string) {
 type gaps struct {
 	Unreadable, Unmatched list[gapRow]
 	Suppressed            list[gapRow]
-	// Elsewhere is the number of files and packages that another package covers.
+	// Elsewhere is the number of files and packages that need no match of their own, because
+	// another package covers them.
 	Elsewhere int
-	// Counts has the totals of the three lists.
+	// Counts has the total lengths of the three lists of gaps.
 	Counts struct{ Unreadable, Unmatched, Suppressed int }
 }
 
-// gapRow is one gap.
+// gapRow is one gap in the evidence.
 type gapRow struct{ What, Why, Detail, Platform string }
 
-// None reports whether the three lists are empty.
+// None reports whether all three lists of gaps are empty.
 func (g *gaps) None() bool {
 	return g.Counts.Unreadable+g.Counts.Unmatched+g.Counts.Suppressed == 0
 }

@@ -17,14 +17,15 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// hostiles are texts that end elements, attributes and scripts, reorder lines or break parsers.
+// hostiles are texts that try to end elements, attributes and scripts, to reorder lines or to break
+// parsers.
 var hostiles = []string{
 	`</script><script>alert(1)</script>`, `<!--<script>`, `]]></style><img src=x onerror=alert(1)>`, `" onmouseover="alert(1)`, `' autofocus onfocus='alert(1)`,
 	"javascript:alert(1)", "{{.}}", "`${alert(1)}`", "a\u202eb\u2066c\u200f\u061c", "line\u2028line\u2029\n\r", "\x00\x1b[31m\x7f\u0085", "\xff\xfe", "&lt;b&gt;&#60;",
 	"\ufffd\u200b\ufeff", "a" + strings.Repeat("\u0301", 50),
 }
 
-// fill sets every field of every type, with hostile text in each string.
+// fill sets every field of v, recursively, and puts a hostile text into each string.
 func fill(v reflect.Value, n *int) {
 	*n++
 	switch v.Interface().(type) {
@@ -68,8 +69,8 @@ func fill(v reflect.Value, n *int) {
 	}
 }
 
-// outline lists the elements of a page with the names of their attributes, and checks that nothing
-// in it can run.
+// outline counts the elements of a page, each by its name and the names of its attributes. It fails
+// the test if anything in the page could run.
 func outline(t *testing.T, page string) (elements map[string]int) {
 	t.Helper()
 	root, err := html.Parse(strings.NewReader(page))

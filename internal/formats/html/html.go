@@ -50,8 +50,9 @@ func Write(w io.Writer, r report.Report) error {
 	return nil
 }
 
-// write writes the parts of the document in their order. Style and script do not pass through the
-// template: it would change them, and the hashes in the policy would not match.
+// write writes the parts of the document in order. Style and script are written outside the
+// template, because the template would change them, and they would no longer match the hashes in
+// the security policy.
 func write(b *bufio.Writer, p *page) error {
 	if err := renderPart(b, "head", p); err != nil {
 		return err
@@ -67,8 +68,8 @@ func write(b *bufio.Writer, p *page) error {
 	return nil
 }
 
-// renderPart writes a part of the template. If the page is printed to the log of a CI job, a text with
-// "##" could be a command there: a character reference is not.
+// renderPart renders one part of the template and writes "##" as character references. If the page
+// is printed to the log of a CI job, "##" could begin a command.
 func renderPart(b *bufio.Writer, part string, p *page) error {
 	var out bytes.Buffer
 	if err := templates.ExecuteTemplate(&out, part, p); err != nil {
@@ -78,8 +79,8 @@ func renderPart(b *bufio.Writer, part string, p *page) error {
 	return err
 }
 
-// writeData writes the findings as a block of data. The encoder escapes "<", ">", "&" and the line
-// separators of JavaScript, so that no text can end the block.
+// writeData writes the findings as a JSON block that does not run. The encoder escapes "<", ">",
+// "&" and the line separators of JavaScript, so that no text can end the block.
 func writeData(b *bufio.Writer, d *data) error {
 	data, err := json.Marshal(d)
 	if err != nil {
@@ -89,14 +90,14 @@ func writeData(b *bufio.Writer, d *data) error {
 	return nil
 }
 
-// securityPolicy allows the style sheet and the script of this package, an icon in the page itself,
-// and nothing else.
+// securityPolicy returns the content security policy of the page. It allows only the style sheet
+// and the script of this package, and an icon in the page itself.
 func securityPolicy() string {
 	return fmt.Sprintf("default-src 'none'; script-src '%s'; style-src '%s'; img-src data:; base-uri 'none'; form-action 'none'",
 		hash(script), hash(style))
 }
 
-// hash returns the source expression that allows an inline element with this text.
+// hash returns the CSP source expression that allows the inline element with this text.
 func hash(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])

@@ -21,7 +21,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// load reads a golden report of package report.
+// load reads one of the golden reports of package report.
 func load(t *testing.T, name string) report.Report {
 	t.Helper()
 	f, err := os.Open(filepath.Join("..", "..", "report", "testdata", name+".json"))
@@ -47,7 +47,7 @@ func render(t *testing.T, r report.Report) string {
 
 var dataBlock = regexp.MustCompile(`(?s)<script type="application/json" id="data">(.*?)</script>`)
 
-// rows returns the data that the script of a page reads.
+// rows returns the data that the script of the page reads.
 func rows(t *testing.T, page string) data {
 	t.Helper()
 	found := dataBlock.FindStringSubmatch(page)
@@ -61,7 +61,7 @@ func rows(t *testing.T, page string) data {
 	return d
 }
 
-// UnmarshalJSON reads what MarshalJSON writes.
+// UnmarshalJSON reverses MarshalJSON.
 func (t *table) UnmarshalJSON(text []byte) error {
 	var columns map[string][]json.RawMessage
 	if err := json.Unmarshal(text, &columns); err != nil {
@@ -87,7 +87,8 @@ func (t *table) UnmarshalJSON(text []byte) error {
 
 var reports = []string{"denied", "promoted", "undecided", "unfinished", "hostile"}
 
-// TestGolden compares the page without style sheet and script, which are the same for every report.
+// TestGolden compares the pages with golden files. The style sheet and the script are removed
+// first, because they are the same for every report.
 func TestGolden(t *testing.T) {
 	for _, name := range reports {
 		t.Run(name, func(t *testing.T) {

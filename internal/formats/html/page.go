@@ -10,14 +10,15 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Limits of lists outside the list of findings. The page says how many entries are left out.
+// These are the limits of the tables outside the findings list. The page says how many entries are
+// left out.
 const (
 	maxRows  = 1000 // rows of the table of what blocks, for a browser without scripts
 	maxList  = 200  // rows of other tables
 	maxNames = 12   // names in one paragraph
 )
 
-// page is what the templates read. Texts are visible.
+// page has everything that the templates read. All texts in it have passed through visible.
 type page struct {
 	// Look selects the colors and the icon: denied, passed, overridden, signed or failed.
 	Look      string
@@ -29,7 +30,7 @@ type page struct {
 	Failure  *failure
 	Override *override
 	Cautions []string
-	// Holds says until when the verdict holds. It is empty if that has no limit.
+	// Holds says until when the verdict holds. It is empty if the verdict has no end.
 	Holds    string
 	Actions  actions
 	Blocking blockingTable
@@ -49,10 +50,10 @@ type page struct {
 // image identifies the image.
 type image struct{ Reference, Digest string }
 
-// fact is one line about the run.
+// fact is a named value in the facts about the run.
 type fact struct{ Name, Value, Note string }
 
-// tile is the number of items of one status.
+// tile is the box with the number of items of one status.
 type tile struct {
 	Status, Label string
 	Count         int
@@ -66,7 +67,7 @@ type failure struct {
 	Partial   bool
 }
 
-// override says who let a denied image through.
+// override describes the override that let a denied image through.
 type override struct {
 	Reason, Approver string
 	Granted, Expires time.Time
@@ -76,19 +77,19 @@ type override struct {
 	Covers int
 }
 
-// list is a list that is cut after some rows.
+// list is a table that is cut after a maximum number of rows.
 type list[T any] struct {
 	Rows []T
 	More int
 }
 
-// bounded returns the first rows.
+// bounded returns a list of the first limit rows.
 func bounded[T any](rows []T, limit int) list[T] {
 	n := min(len(rows), limit)
 	return list[T]{Rows: rows[:n], More: len(rows) - n}
 }
 
-// blockingTable is the table of what blocks, for a browser without scripts.
+// blockingTable lists the blocking items, for a browser without scripts.
 type blockingTable = list[*dataItem]
 
 // newPage returns the content of the page.
@@ -135,7 +136,7 @@ func newPage(r report.Report) *page {
 	return p
 }
 
-// look returns the appearance of an outcome. A failure never looks like a denial or a pass.
+// look returns the colors and icon for an outcome. A failure never looks like a denial or a pass.
 func look(o report.Outcome) string {
 	switch o {
 	case report.Denied:
@@ -150,7 +151,8 @@ func look(o report.Outcome) string {
 	return "failed"
 }
 
-// icon is the page's icon in the browser's tab: a color without "#", and a path in a square of 32.
+// icon is the page's icon in the browser tab: a color without "#", and an SVG path in a square of
+// 32 units.
 type icon struct{ Color, Path string }
 
 // icons differ in form as well as in color.
@@ -168,7 +170,7 @@ func (p *page) Icon() icon { return icons[p.Look] }
 // SecurityPolicy returns the content security policy of the page.
 func (p *page) SecurityPolicy() string { return securityPolicy() }
 
-// Package and RuleOf look up what a row names by index.
+// Package returns the package that a row refers to by index, or nil.
 func (p *page) Package(i *dataItem) *dataPackage {
 	if i.Package < 0 {
 		return nil
@@ -176,7 +178,7 @@ func (p *page) Package(i *dataItem) *dataPackage {
 	return &p.data.Packages[i.Package]
 }
 
-// RuleOf returns the rule of a row, or "".
+// RuleOf returns the rule that a row refers to by index, or "".
 func (p *page) RuleOf(i *dataItem) string {
 	if i.Rule < 0 {
 		return ""
@@ -192,7 +194,7 @@ func (p *page) SeverityOf(i *dataItem) string {
 	return evidence.Severity(i.Severity).String()
 }
 
-// Nothing says why the list of findings is empty. It returns "" if there are findings.
+// Nothing returns the reason why the findings list is empty, or "" if it has findings.
 func (p *page) Nothing() string {
 	switch {
 	case len(p.data.Items) > 0:
@@ -207,7 +209,8 @@ func (p *page) Nothing() string {
 	return "This run read an earlier signed decision. It did not evaluate the image again, so it has no findings."
 }
 
-// Shows reports whether the page has a section. A run without a decision shows only what it knows.
+// Shows reports whether the page has the section. After a run without a decision, the page has only
+// the sections changes, licenses and gaps, if they are not empty.
 func (p *page) Shows(section string) bool {
 	switch section {
 	case "changes":
@@ -220,7 +223,7 @@ func (p *page) Shows(section string) bool {
 	return p.Evaluated
 }
 
-// runTime is the time that ages are counted from: the end of the run.
+// runTime returns the time that the page counts ages from: the end of the run.
 func runTime(r report.Report) time.Time {
 	if r.Finished.IsZero() {
 		return r.Started
@@ -228,7 +231,7 @@ func runTime(r report.Report) time.Time {
 	return r.Finished
 }
 
-// facts describe the run.
+// facts returns the named facts about the run.
 func facts(r report.Report) []fact {
 	now := runTime(r)
 	var all []fact
@@ -272,7 +275,7 @@ func facts(r report.Report) []fact {
 	return all
 }
 
-// holds says until when the verdict holds, or what is known instead.
+// holds says until when the verdict holds. If that is unknown, it names the known limits instead.
 func holds(r report.Report, v report.Verdict) string {
 	now := runTime(r)
 	switch v.Outcome {

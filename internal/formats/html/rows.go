@@ -10,7 +10,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// builder collects the data of a report.
+// builder builds the data of a page from a report.
 type builder struct {
 	data
 	report    report.Report
@@ -29,7 +29,7 @@ type builder struct {
 // index numbers texts in the order of their first appearance.
 type index map[string]int
 
-// at returns the number of a text, and whether it is new.
+// at returns the number of a text, and whether the text was added by this call.
 func (x *index) at(s string) (int, bool) {
 	if n, ok := (*x)[s]; ok {
 		return n, false
@@ -44,7 +44,7 @@ func (x *index) at(s string) (int, bool) {
 
 func newBuilder(r report.Report) *builder {
 	b := &builder{report: r, keys: map[string]bool{}}
-	// Empty lists, because the script does not expect null.
+	// The lists must be empty, not nil, because the script does not expect null.
 	b.data = data{Platforms: []string{}, Layers: []dataLayer{}, Packages: []dataPackage{}, Rules: []string{}, Sources: []dataSource{}, Texts: []string{}, Remedies: []dataRemedy{}, Items: table{}}
 	if r.Input.Baseline != nil {
 		b.known = r.Input.Baseline.Lookup()
@@ -53,7 +53,7 @@ func newBuilder(r report.Report) *builder {
 	return b
 }
 
-// newData returns the rows for the items, and for the findings that no rule matched.
+// newData returns the data with a row for each item, and for each finding that no rule matched.
 func newData(r report.Report, items []report.Item, remedies []report.Remedy) *data {
 	b := newBuilder(r)
 	b.addRemedies(remedies)
@@ -68,8 +68,8 @@ func newData(r report.Report, items []report.Item, remedies []report.Remedy) *da
 	return &b.data
 }
 
-// byUrgency orders items within a status: causes that are not findings, then known exploited
-// findings, then by severity with unknown first, then by EPSS score.
+// byUrgency orders items within a status. Causes that are not findings come first, then known
+// exploited findings, then the others by severity, with unknown severity first, and by EPSS score.
 func byUrgency(a, b report.Item) int {
 	return cmp.Or(cmp.Compare(a.Status, b.Status), cmp.Compare(urgency(&b), urgency(&a)), cmp.Compare(epss(&b), epss(&a)))
 }
@@ -107,7 +107,7 @@ func (b *builder) addLayers() {
 	}
 }
 
-// addRemedies lists the remedies, and which problem each one solves.
+// addRemedies adds the remedies to the data, and records the remedy of each problem.
 func (b *builder) addRemedies(all []report.Remedy) {
 	b.remedies = map[string]int{}
 	for n, remedy := range all {
@@ -121,7 +121,7 @@ func (b *builder) addRemedies(all []report.Remedy) {
 	}
 }
 
-// problem identifies a violation on one platform.
+// problem returns a key that identifies a violation on one platform.
 func problem(v *policy.Violation) string {
 	parts := []string{v.Platform, v.Rule, v.Message}
 	if v.Finding != nil {
@@ -165,7 +165,7 @@ func (b *builder) add(i *report.Item, status int) {
 }
 
 // key returns a short fingerprint that no other row has. It stays the same for another tag, digest
-// or version, unless several rows have the same fingerprint.
+// or version, unless several rows share the fingerprint.
 func (b *builder) key(i *report.Item) string {
 	const length = 16
 	repository := b.report.Input.Image.Repository
@@ -180,7 +180,7 @@ func (b *builder) key(i *report.Item) string {
 	return key
 }
 
-// addPackage sets package, layer and places.
+// addPackage sets the package, the layer and the places of a row.
 func (b *builder) addPackage(row *dataItem, i *report.Item) {
 	var found []evidence.Location
 	if p := i.Subject(); p != nil {
@@ -212,8 +212,9 @@ func (b *builder) addPackage(row *dataItem, i *report.Item) {
 	}
 }
 
-// origin returns whose layers the places are in, and the index of the first layer. A package that is
-// in an own layer as well counts as own. Without known base layers nothing is said.
+// origin returns whether the places are in the base image or in the image's own layers, and the
+// index of the first layer. A package in both counts as own. If the base layers are unknown, origin
+// is "".
 func (b *builder) origin(platform string, found []evidence.Location) (origin string, layer int) {
 	layer = -1
 	for _, l := range found {
@@ -235,7 +236,7 @@ func (b *builder) origin(platform string, found []evidence.Location) (origin str
 	return origin, layer
 }
 
-// addFinding sets what only findings have.
+// addFinding sets the fields that only the row of a finding has.
 func (b *builder) addFinding(row *dataItem, i *report.Item) {
 	f := i.Finding
 	if f == nil {
@@ -272,8 +273,9 @@ func (b *builder) addFinding(row *dataItem, i *report.Item) {
 	}
 }
 
-// addSource sets the source of a finding and the address of its advisory. Most addresses end with
-// the id, so that the source has the rest.
+// addSource sets the source of a finding. Most advisory addresses end with the id of the finding,
+// so only the part before the id is stored with the source. For any other address, the row gets the
+// whole URL.
 func (b *builder) addSource(row *dataItem, f *evidence.Finding) {
 	s := dataSource{Name: name(f.Namespace)}
 	url := link(f.URL)

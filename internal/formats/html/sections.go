@@ -11,19 +11,21 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// changes compares the findings with the findings of the approved image.
+// changes compares the findings of the image with the findings of the approved image.
 type changes struct {
 	Digests []string
-	// New and Known count rows of the list. GoneCount counts findings of the approved image.
+	// New and Known count rows of the findings list. GoneCount counts findings that only the
+	// approved image has.
 	New, Known, GoneCount int
 	NewRows               list[about]
 	Gone                  list[goneRow]
 }
 
-// goneRow is a finding of the approved image that the new image lacks.
+// goneRow is a finding that only the approved image has.
 type goneRow struct{ ID, Package, Type, Platform string }
 
-// newChanges returns nil if no approved image was compared.
+// newChanges compares the findings with the baseline. It returns nil if no approved image was
+// compared.
 func newChanges(r report.Report, d *data) *changes {
 	b := r.Input.Baseline
 	if b == nil {
@@ -48,7 +50,8 @@ func newChanges(r report.Report, d *data) *changes {
 	return c
 }
 
-// gone returns the findings of the baseline that no platform has, in the order of the baseline.
+// gone returns the findings of the baseline that no platform of the image has, in the order of the
+// baseline.
 func gone(b *evidence.Baseline, platforms []evidence.Platform) []goneRow {
 	type key struct{ id, kind, pkg string }
 	present := map[key]bool{}
@@ -74,17 +77,17 @@ func gone(b *evidence.Baseline, platforms []evidence.Platform) []goneRow {
 	return rows
 }
 
-// license is one declared license, or none.
+// license counts the packages that declare one license, or none.
 type license struct {
 	Name     string
 	Packages list[string]
 	Count    int
-	// Status is "blocking", "warning", "excepted" or "", by the rules about licenses.
+	// Status is the strictest effect of the license rules: "blocking", "warning", "excepted" or "".
 	Status string
 }
 
-// newLicenses counts packages by license. A package with several licenses counts for each. Licenses
-// that a rule reports come first.
+// newLicenses counts packages by license. A package with several licenses counts once for each.
+// Licenses that break a rule come first.
 func newLicenses(r report.Report, items []report.Item) list[license] {
 	reported := map[string]report.Status{}
 	for i := range items {
@@ -115,7 +118,7 @@ func newLicenses(r report.Report, items []report.Item) list[license] {
 	return sortedLicenses(byName)
 }
 
-// declared returns the licenses of a package, or one empty text.
+// declared returns the licenses of a package, or a list with one empty text if it declares none.
 func declared(p *evidence.Package) []string {
 	if len(p.Licenses) == 0 {
 		return []string{""}
@@ -163,7 +166,7 @@ type exceptionRow struct {
 	Expires                                                 time.Time
 	Left                                                    string
 	Expired                                                 bool
-	// Covers is the number of items that it covers, or used to cover.
+	// Covers is the number of items that the exception covers or, if it has expired, used to cover.
 	Covers int
 }
 
@@ -213,15 +216,15 @@ func newExceptionRow(e *policy.Exception, now time.Time, expired bool) *exceptio
 	return row
 }
 
-// vexRow is one VEX statement about the image.
+// vexRow is one VEX statement that applies to the image.
 type vexRow struct {
 	ID, Products, Status, Justification, Impact, Source, Document string
 	Dated                                                         string
-	// Removes is the number of items that it removes.
+	// Removes is the number of items that the statement removes.
 	Removes int
 }
 
-// newVEX lists the statements that remove something, then those without effect.
+// newVEX lists the VEX statements. The ones that remove items come before the ones without effect.
 func newVEX(r report.Report, items []report.Item) list[vexRow] {
 	key := func(s *evidence.VEXStatement) string {
 		return strings.Join(append([]string{s.ID, s.Document, s.Author, string(s.Status), s.Justification}, s.Products...), "\x00")
@@ -262,7 +265,7 @@ func newVEXRow(s *evidence.VEXStatement) *vexRow {
 	return row
 }
 
-// names joins the first names of a list.
+// names joins the first few names, and counts the rest.
 func names(all []string) string {
 	const few = 3
 	var out []string

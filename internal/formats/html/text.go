@@ -62,7 +62,7 @@ func visible(s string, limit int) string {
 	return b.String()
 }
 
-// digest returns a digest in a short form for tables: "sha256:3c654b1a11e8". Anything else is a
+// digest shortens a digest for tables, as in "sha256:3c654b1a11e8". Any other text is treated as a
 // name.
 func digest(s string) string {
 	const short = len("sha256:") + 12
@@ -72,7 +72,7 @@ func digest(s string) string {
 	return name(s)
 }
 
-// link returns an address of the web, or "" for any other text.
+// link returns s if it is an http or https address, and "" otherwise.
 func link(s string) string {
 	if len(s) > 2000 {
 		return ""
@@ -92,7 +92,7 @@ func isWord(s string) bool { return word.MatchString(s) }
 func instant(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 func date(t time.Time) string    { return t.UTC().Format(time.DateOnly) }
 
-// stamp returns an instant for the attribute datetime.
+// stamp formats an instant for the datetime attribute of HTML.
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // place returns the file and the line of a position, or "" if it has none.
@@ -103,8 +103,8 @@ func place(p policy.Position) string {
 	return name(p.File) + ":" + strconv.Itoa(p.Line)
 }
 
-// distance says how far an instant is from now, as [units.Distance]. It is empty if either time is
-// unknown.
+// distance returns how far an instant is from now, in the words of [units.Distance]. It returns ""
+// if either time is unknown.
 func distance(now, then time.Time) string {
 	if now.IsZero() || then.IsZero() {
 		return ""

@@ -9,7 +9,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// event is one date on the timeline.
+// event is one date on the timeline of the page.
 type event struct {
 	At time.Time
 	// Left is the distance from the end of the run. It is empty for the decision itself.
@@ -21,9 +21,9 @@ type event struct {
 	About list[about]
 }
 
-// newTimeline returns past events, and future changes that need no new image, by date: the age of the
-// database, the decision, grace periods, exceptions, the support of the distribution, and the day when
-// the pass ends.
+// newTimeline returns the dates around the decision, in order: the age of the database, the
+// decision, and the future changes that need no new image. These are the ends of grace periods, of
+// exceptions and of the distribution's support, and the day when the pass ends.
 func newTimeline(r report.Report, v report.Verdict, items []report.Item, d *data) list[event] {
 	t := timeline{now: runTime(r)}
 	t.past(r, v)
@@ -54,7 +54,7 @@ func (t *timeline) add(at time.Time, look, title, note string, names []about) {
 	t.events = append(t.events, event{at, left, look, title, note, bounded(names, maxNames)})
 }
 
-// past adds the database and the decision.
+// past adds the events before the end of the run: the database and the decision.
 func (t *timeline) past(r report.Report, v report.Verdict) {
 	db := r.Input.Database
 	t.add(db.Built, "past", "Vulnerability database built", "", nil)
@@ -127,7 +127,7 @@ func (t *timeline) grouped(items []report.Item, d *data, of func(*report.Item) (
 	}
 }
 
-// about names the row of an item.
+// about returns the entry that names the row with index n.
 func (d *data) about(n int) about {
 	row := d.Items[n]
 	a := about{Text: row.Title, Key: row.Key}
@@ -140,7 +140,7 @@ func (d *data) about(n int) about {
 	return a
 }
 
-// distributions adds the last days of the vendors' support.
+// distributions adds the days when the vendors' support for the distributions ends.
 func (t *timeline) distributions(r report.Report) {
 	seen := map[string]bool{}
 	for _, p := range r.Input.Platforms {
@@ -158,7 +158,8 @@ func (t *timeline) distributions(r report.Report) {
 	}
 }
 
-// end adds the first instant when the decision can change, unless another event explains it.
+// end adds the first instant when the decision can change, unless another event of that instant
+// already explains it.
 func (t *timeline) end(r report.Report, v report.Verdict) {
 	if r.Decision == nil || r.Decision.Until.IsZero() {
 		return
