@@ -28,7 +28,7 @@ type Info struct {
 	// Go is the version of the Go toolchain, and Platform the system and architecture.
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
-	// Components are the versions of the linked third-party programs, such as syft, by name.
+	// Components are the versions of the linked third-party tools, such as syft, by name.
 	Components map[string]string `json:"components"`
 	// URI is the address of imagegate's source code.
 	URI string `json:"uri"`
@@ -41,7 +41,7 @@ var components = map[string]string{
 	"github.com/sigstore/cosign/v2": "cosign",
 }
 
-// Read returns the build information of the running executable.
+// Read returns the build information that the Go linker recorded in the running executable.
 func Read() Info {
 	out := Info{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 		URI: "https://github.com/imagegate/imagegate", Components: map[string]string{}}

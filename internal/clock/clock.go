@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// Skew is how far the clock of another machine may be ahead of this machine's clock. A time up to
-// Skew in the future is accepted, a later time is not. It applies to every time that another
-// machine wrote: databases and their data, images, VEX statements, signed decisions and overrides.
+// Skew is the accepted difference between the clock of another machine and this machine's clock. A
+// time up to Skew in the future is accepted, a later time is not. This applies to every time that
+// another machine wrote: databases and their data, images, VEX statements, signed decisions and
+// overrides.
 //
 // Machines that synchronize their clocks differ by seconds. Ten minutes also cover a virtual
 // machine that has just resumed. The tolerance has a price: anyone who can set the date of a
@@ -17,10 +18,10 @@ import (
 // the shortest useful maximum age.
 const Skew = 10 * time.Minute
 
-// IsAhead reports whether t is more than Skew after now.
+// IsAhead reports whether the time t, written by another machine, is more than Skew in the future.
 func IsAhead(t, now time.Time) bool { return t.After(now.Add(Skew)) }
 
-// Sleep waits for d. If ctx ends earlier, Sleep returns the cause.
+// Sleep waits for d. If ctx ends earlier, Sleep returns the cause of its end.
 func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

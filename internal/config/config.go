@@ -1,10 +1,10 @@
-// Package config reads imagegate.yaml, the file with values for flags.
+// Package config reads imagegate.yaml, the file that sets the values of flags.
 //
-// [Load] reads the file that the user named, or finds one. A named file is as trusted as the command
-// line. A found file may belong to the change under review, so it can set only how a run reports:
-// the [Key]s of a found file, and reports inside its own folder.
+// [Load] reads the file that the user named, or finds one. A named file is as trusted as the
+// command line. A found file may belong to the change under review. So it can set only how a run
+// reports, with the keys that [Key.Found] accepts, and only report files inside its own folder.
 //
-// The package does not know the flags. The command line passes the keys and applies the values.
+// The package does not know the flags: package cli passes the keys and applies the values.
 package config
 
 import (
@@ -22,7 +22,7 @@ import (
 // Name is the name of the file that Load looks for.
 const Name = "imagegate.yaml"
 
-// maxSize is the maximum size of a file in bytes.
+// maxSize is the maximum size of a configuration file in bytes.
 const maxSize = 64 << 10
 
 // Options are the parameters of Load.
@@ -33,27 +33,27 @@ type Options struct {
 	Dir string
 	// Home is the home folder of the user. The search does not leave it. Default: none.
 	Home string
-	// Keys are all keys that a file can have.
+	// Keys are all keys that a configuration file can have.
 	Keys []Key
-	// Warn gets one sentence about a file that is ignored. Required.
+	// Warn is called with one sentence about a file that Load ignores. Required.
 	Warn func(string)
 }
 
-// File is a configuration file.
+// File is a configuration file that was read.
 type File struct {
 	// Path is the file as the user named it, or an absolute path.
 	Path string
-	// Found is set if the user did not name the file.
+	// Found is true if Load found the file, and false if the user named it.
 	Found bool
-	// Values are in the order of the file.
+	// Values are the values of the keys, in the order of the file.
 	Values []Value
 }
 
 // Value is the value of one key.
 type Value struct {
 	Key Key
-	// Texts has one text, or several for a key with Repeatable. Relative paths in it are relative to
-	// the working folder, no longer to the folder of the file.
+	// Texts has one text, or several for a repeatable key. Load has already made relative paths in
+	// them relative to the working folder instead of the folder of the file.
 	Texts    []string
 	Position strict.Position
 }
@@ -73,11 +73,11 @@ func (e *Error) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// At returns a position as file:line:column.
+// At formats a position as file:line:column.
 func At(p strict.Position) string { return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column) }
 
-// Load reads the named file, or else the file that it finds. It returns nil if it finds none. An
-// error about the content is an [*Error].
+// Load reads the named file. If the user named none, it searches for one, and returns nil if there
+// is none. If the content is invalid, the error is an [*Error].
 func Load(o Options) (_ *File, err error) {
 	if o.Named != "" {
 		data, err := read(o.Named, os.Stat, os.Open)
@@ -104,8 +104,8 @@ func Load(o Options) (_ *File, err error) {
 	return p.parse(data)
 }
 
-// read reads a regular file of at most maxSize bytes. It does not open another file, because
-// opening a pipe waits for a writer.
+// read reads a regular file of at most maxSize bytes. It refuses any other type without opening the
+// file, because opening a pipe would wait for a writer.
 func read(name string, stat func(string) (fs.FileInfo, error), open func(string) (*os.File, error)) ([]byte, error) {
 	info, err := stat(name)
 	switch {

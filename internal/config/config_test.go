@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// keys are a part of the keys of the program.
+// keys are a selection of imagegate's keys.
 var keys = []Key{
 	{Name: "policy", Variable: "IMAGEGATE_POLICY", Repeatable: true, Form: Path},
 	{Name: "key", Variable: "IMAGEGATE_KEY", Form: PathOrURI},
@@ -29,7 +29,7 @@ var keys = []Key{
 	{Name: "allow-override"}, {Name: "signature-only"}, {Name: "override"},
 }
 
-// write writes a file below dir, with its folders, and returns its path.
+// write creates a file below dir, with its parent folders, and returns its path.
 func write(t *testing.T, dir, name, content string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
@@ -59,7 +59,7 @@ func link(t *testing.T, target, path string) {
 	}
 }
 
-// temp returns a new folder, without links in its path.
+// temp returns a new folder whose path contains no symbolic links.
 func temp(t *testing.T) string {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
@@ -69,7 +69,7 @@ func temp(t *testing.T) string {
 	return dir
 }
 
-// load loads the configuration and fails on a warning.
+// load calls Load, and fails the test on a warning.
 func load(t *testing.T, o Options) (*File, error) {
 	t.Helper()
 	o.Keys = keys
@@ -77,7 +77,7 @@ func load(t *testing.T, o Options) (*File, error) {
 	return Load(o)
 }
 
-// texts returns the values by key.
+// texts returns the values of a file by key name.
 func texts(f *File) map[string][]string {
 	out := map[string][]string{}
 	for _, v := range f.Values {
@@ -86,8 +86,8 @@ func texts(f *File) map[string][]string {
 	return out
 }
 
-// TestNamedFileSetsEveryKeyWithAVariable checks the values of a named file. Paths are relative to the
-// folder of the file.
+// TestNamedFileSetsEveryKeyWithAVariable checks that a named file can set every key that has a
+// variable. Its paths are relative to its own folder.
 func TestNamedFileSetsEveryKeyWithAVariable(t *testing.T) {
 	file := write(t, t.TempDir(), "ci/gate.yaml", `# the gate of all teams
 policy: [base.yaml, ../team.yaml, /etc/imagegate/policy.yaml]
@@ -118,7 +118,8 @@ cache-max: 0
 	}
 }
 
-// TestLogIsAPathOrAWord checks the values of a flag that takes a path, a URI or a word.
+// TestLogIsAPathOrAWord checks the values of a flag that takes a path, a URI or a fixed word, such
+// as --audit-log.
 func TestLogIsAPathOrAWord(t *testing.T) {
 	dir := t.TempDir()
 	for value, want := range map[string]string{
@@ -131,8 +132,8 @@ func TestLogIsAPathOrAWord(t *testing.T) {
 	}
 }
 
-// TestNamedFileInThisFolderKeepsPaths checks that paths stay as they are if the file is in the
-// working folder.
+// TestNamedFileInThisFolderKeepsPaths checks that paths in a file in the working folder are not
+// changed.
 func TestNamedFileInThisFolderKeepsPaths(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
@@ -146,7 +147,8 @@ func TestNamedFileInThisFolderKeepsPaths(t *testing.T) {
 	}
 }
 
-// TestFoundFileSetsOnlyReportingAndCacheSize checks the values of a found file.
+// TestFoundFileSetsOnlyReportingAndCacheSize checks that a found file can set the keys about
+// reporting and the cache size.
 func TestFoundFileSetsOnlyReportingAndCacheSize(t *testing.T) {
 	dir := temp(t)
 	mkdir(t, dir, ".git")
@@ -166,8 +168,8 @@ func TestFoundFileSetsOnlyReportingAndCacheSize(t *testing.T) {
 	}
 }
 
-// TestFoundFileNeverSetsPolicyKeysOrTrust checks that every key which is not about reporting is an
-// error in a found file, with its line, and that the error says what to do.
+// TestFoundFileNeverSetsPolicyKeysOrTrust checks that every other key in a found file is an error
+// with a line number, and that the error says what to do.
 func TestFoundFileNeverSetsPolicyKeysOrTrust(t *testing.T) {
 	tried := 0
 	for _, k := range keys {
@@ -192,8 +194,8 @@ func TestFoundFileNeverSetsPolicyKeysOrTrust(t *testing.T) {
 	}
 }
 
-// TestNoFileSetsAFlagOfOneRun checks that a flag without a variable is an error in both kinds of
-// files.
+// TestNoFileSetsAFlagOfOneRun checks that neither a named nor a found file can set a flag without a
+// variable, such as --override.
 func TestNoFileSetsAFlagOfOneRun(t *testing.T) {
 	for _, name := range []string{"allow-override", "signature-only", "override"} {
 		dir := temp(t)
@@ -206,8 +208,8 @@ func TestNoFileSetsAFlagOfOneRun(t *testing.T) {
 	}
 }
 
-// TestMistakesHaveALine checks that the content of a file is read strictly, and that each problem has
-// its line and column.
+// TestMistakesHaveALine checks that a configuration file is read strictly, and that each problem
+// has a line and a column.
 func TestMistakesHaveALine(t *testing.T) {
 	for content, want := range map[string]string{
 		"ouput: text\n":              `:1:1: unknown key "ouput" in the configuration: did you mean "output"?`,
@@ -254,7 +256,8 @@ func TestMistakesHaveALine(t *testing.T) {
 	}
 }
 
-// TestAllProblemsAreListed checks that one run lists every problem, in the order of the file.
+// TestAllProblemsAreListed checks that one error lists every problem of a file, in the order of the
+// file.
 func TestAllProblemsAreListed(t *testing.T) {
 	file := write(t, t.TempDir(), "gate.yaml", "color: blue\nouput: text\noverride: x\n")
 	_, err := load(t, Options{Named: file})
@@ -264,7 +267,8 @@ func TestAllProblemsAreListed(t *testing.T) {
 	}
 }
 
-// TestFileIsBounded checks the limits for size and type, and that a missing named file is an error.
+// TestFileIsBounded checks that a file that is too large or not a regular file is refused, and that
+// a missing named file is an error.
 func TestFileIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	for name, want := range map[string]string{
@@ -281,8 +285,8 @@ func TestFileIsBounded(t *testing.T) {
 	}
 }
 
-// TestFoundFileWritesOnlyReportsInItsFolder checks which files of reports a found file can name. The
-// report has text that the author of a change controls.
+// TestFoundFileWritesOnlyReportsInItsFolder checks which report files a found file can name.
+// Reports contain text that the author of a change controls, so they must not replace other files.
 func TestFoundFileWritesOnlyReportsInItsFolder(t *testing.T) {
 	outside := t.TempDir()
 	dir := temp(t)
@@ -333,8 +337,8 @@ func TestFoundFileWritesOnlyReportsInItsFolder(t *testing.T) {
 	}
 }
 
-// TestReportIsNotWrittenBehindALink checks that ".." after a link in the name of a report does not
-// lead out of the folder.
+// TestReportIsNotWrittenBehindALink checks that a report path with ".." after a symbolic link
+// cannot lead out of the folder of the configuration file.
 func TestReportIsNotWrittenBehindALink(t *testing.T) {
 	dir := temp(t)
 	link(t, t.TempDir(), filepath.Join(dir, "folder"))

@@ -10,7 +10,7 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 )
 
-// place is where the search found a file.
+// place is the location of a found configuration file.
 type place struct {
 	dir  string // folder of the file, absolute and without links
 	base string // the same folder, relative to the working folder
@@ -19,7 +19,7 @@ type place struct {
 
 func (p *place) path() string { return filepath.Join(p.dir, Name) }
 
-// read reads the file. It follows only links inside root.
+// read reads the configuration file. It follows only links that stay inside root.
 func (p *place) read() (_ []byte, err error) {
 	root, err := os.OpenRoot(p.root)
 	if err != nil {
@@ -82,7 +82,7 @@ func find(dir, home string, warn func(string)) (*place, error) {
 	}
 }
 
-// isLast reports whether the search does not go above a folder.
+// isLast reports whether the search ends in this folder.
 func isLast(dir, home string) bool {
 	_, err := os.Lstat(filepath.Join(dir, ".git"))
 	return err == nil || dir == home || dir == filepath.Dir(dir)

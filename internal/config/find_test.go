@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// found returns the path of the file that Load finds, relative to dir, or "".
+// found returns the path of the file that Load finds, relative to dir. It returns "" if Load finds
+// none.
 func found(t *testing.T, dir string, o Options) string {
 	t.Helper()
 	f, err := load(t, o)
@@ -24,8 +25,8 @@ func found(t *testing.T, dir string, o Options) string {
 	return rel
 }
 
-// TestSearchEndsAtTheRepository checks where the search looks. A file above the repository or above
-// the home folder belongs to something else.
+// TestSearchEndsAtTheRepository checks which folders the search covers. A file above the repository
+// or above the home folder does not belong to the run.
 func TestSearchEndsAtTheRepository(t *testing.T) {
 	dir := temp(t)
 	write(t, dir, Name, "details: true\n")
@@ -55,8 +56,8 @@ func TestSearchEndsAtTheRepository(t *testing.T) {
 	}
 }
 
-// TestFoundLinkMustNotLeaveTheRepository checks that a link in a repository cannot make a run read
-// another file.
+// TestFoundLinkMustNotLeaveTheRepository checks that a configuration file that is a symbolic link
+// cannot lead to a file outside of the repository.
 func TestFoundLinkMustNotLeaveTheRepository(t *testing.T) {
 	dir := temp(t)
 	secret := write(t, dir, "secret.yaml", "details: true\n")
@@ -88,8 +89,8 @@ func TestFoundLinkMustNotLeaveTheRepository(t *testing.T) {
 	}
 }
 
-// TestFoundFileMustBeReadable checks that a found file that is a folder or too large is an error,
-// and not ignored.
+// TestFoundFileMustBeReadable checks that a found file that is a folder or too large is an error.
+// It must not be ignored.
 func TestFoundFileMustBeReadable(t *testing.T) {
 	dir := temp(t)
 	mkdir(t, dir, Name)

@@ -5,24 +5,25 @@ import (
 	"slices"
 )
 
-// Key is a key of the file. It has the name of the environment variable that sets the same flag:
-// "db-url" for IMAGEGATE_DB_URL.
+// Key is a key of the configuration file. Its name is derived from the environment variable of the
+// same flag: "db-url" for IMAGEGATE_DB_URL.
 type Key struct {
 	Name string
-	// Variable is the environment variable of the flag. It is empty for a flag that only the command
-	// line can set. A file cannot have such a key.
+	// Variable is the environment variable of the flag. It is empty if only the command line can
+	// set the flag. No file can set such a key.
 	Variable string
-	// Bool is set for a flag that takes no value.
+	// Bool is true for a flag that takes no value.
 	Bool bool
-	// Repeatable is set for a flag with several values.
+	// Repeatable is true for a flag that can have several values.
 	Repeatable bool
 	Form       Form
-	// Words are the only valid values. For an Output, they are the formats. For a PathOrURI, they are
-	// values that are not paths. Default: any value.
+	// Words are the only valid values. For the form Output, they are the report formats. For
+	// PathOrURI, they are the values that are not paths. Default: every value is valid.
 	Words []string
-	// Extensions are the extensions of files in the formats of an Output, such as ".json".
+	// Extensions are the file extensions of the report formats, such as ".json". Only for the form
+	// Output.
 	Extensions []string
-	// Description is the help of the flag.
+	// Description is the help text of the flag.
 	Description string
 }
 
@@ -30,30 +31,32 @@ type Key struct {
 type Form uint8
 
 const (
-	// Plain is a value without a path.
+	// Plain means that no part of the value is a path.
 	Plain Form = iota
-	// Path is the path of a file or folder.
+	// Path means that the value is the path of a file or folder.
 	Path
-	// PathOrURI is a path, or a URI with "://".
+	// PathOrURI means that the value is a path, or a URI with "://".
 	PathOrURI
-	// Output is the format of a report, or a format, "=" and a path.
+	// Output means that the value is a report format, or a report format, "=" and a path.
 	Output
 )
 
-// foundKeys are the keys that a found file can have. They select what a run prints and how many
-// SBOMs it keeps. None of them changes a decision, or which files a run reads.
+// foundKeys are the keys that a found file can set. They select what a run prints and how many
+// SBOMs the cache keeps. None of them changes a decision, or which files a run reads.
 var foundKeys = []string{"output", "details", "log-format", "progress", "color", "quiet", "cache-max"}
 
-// Found reports whether a found file can have the key.
+// Found reports whether a found file can set the key.
 func (k Key) Found() bool { return slices.Contains(foundKeys, k.Name) }
 
-// risks says why a found file cannot have a key. All other keys have one reason.
+// risks says why a found file cannot set a key. All keys that are not listed have one common
+// reason.
 var risks = map[string]string{
 	"cache-dir": "the folder holds the vulnerability database, so a pull request could bring a database without the vulnerabilities of its image",
 	"temp-dir":  "the image is unpacked there, so a pull request could choose a folder that others can change",
 }
 
-// refusal returns the problem of a key that the file cannot have, or "".
+// refusal returns the error message for a key that the file cannot set, or "" if it can. found is
+// true for a found file.
 func (k Key) refusal(found bool) string {
 	switch {
 	case k.Variable == "":

@@ -14,9 +14,10 @@ import (
 	"github.com/imagegate/imagegate/internal/filekind"
 )
 
-// checkOutput checks the file of a report that a found file names, and returns its path without "..":
-// the system would follow a link before it. The report has text that the author of a change
-// controls, so it must not become a hook or a script, or replace any other file than an older report.
+// checkOutput checks the path of a report that a found file names. It returns the path without
+// "..", because the system would follow a link before a "..". The report has text that the author
+// of a change controls. So it must not become a hook or a script, or replace any file except an
+// older report.
 func checkOutput(folder *os.Root, format, file string, extensions []string) (string, error) {
 	file = filepath.ToSlash(file)
 	clean := path.Clean(file)
@@ -40,8 +41,8 @@ func checkOutput(folder *os.Root, format, file string, extensions []string) (str
 	return clean, checkReplaced(folder, format, filepath.FromSlash(clean))
 }
 
-// checkReplaced refuses to replace a file that is not a report of imagegate in this format: it may be
-// an audit log or a document that another step of the job downloaded.
+// checkReplaced returns an error if the file to replace is not a report of imagegate in this
+// format. It may be an audit log, or a file that another step of the job downloaded.
 func checkReplaced(folder *os.Root, format, name string) error {
 	f, err := folder.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -61,8 +62,9 @@ func checkReplaced(folder *os.Root, format, name string) error {
 	return nil
 }
 
-// checkPart checks one file or folder on the path of a report. It refuses links, because a link could
-// lead to a file that checkOutput refuses by its name, and the checkout of another repository.
+// checkPart checks one file or folder on the path of a report. It refuses symbolic links, because a
+// link could lead to a file that checkOutput refuses by its name. It also refuses the checkout of
+// another repository.
 func checkPart(folder *os.Root, name string, last bool) error {
 	info, err := folder.Lstat(name)
 	switch {
@@ -87,7 +89,7 @@ func checkPart(folder *os.Root, name string, last bool) error {
 	return nil
 }
 
-// cause returns the reason in an error about a file, without the name of the system call.
+// cause returns the reason of a file error, without the name of the system call and the path.
 func cause(err error) error {
 	var failed *fs.PathError
 	if errors.As(err, &failed) {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// stranger is the user ID of another user.
+// stranger is the user ID of another user on this machine.
 const stranger = 65534
 
 func give(t *testing.T, path string, uid int) {
@@ -24,8 +24,8 @@ func give(t *testing.T, path string, uid int) {
 	}
 }
 
-// TestFileOfAStrangerIsIgnored checks that a stranger's file in a shared folder is not read, and that
-// it does not stop the run.
+// TestFileOfAStrangerIsIgnored checks that another user's configuration file in a shared folder is
+// neither read nor an error.
 func TestFileOfAStrangerIsIgnored(t *testing.T) {
 	shared := temp(t)
 	file := write(t, shared, Name, "policy: weak.yaml\n")
@@ -40,8 +40,8 @@ func TestFileOfAStrangerIsIgnored(t *testing.T) {
 	}
 }
 
-// TestSearchEndsBeforeTheFolderOfAStranger checks that a stranger cannot put a file or a link of this
-// user into a folder above.
+// TestSearchEndsBeforeTheFolderOfAStranger checks that a file or link of this user is not read from
+// a parent folder that another user owns, because the other user may have put it there.
 func TestSearchEndsBeforeTheFolderOfAStranger(t *testing.T) {
 	theirs := temp(t)
 	write(t, theirs, Name, "details: true\n")
@@ -52,8 +52,8 @@ func TestSearchEndsBeforeTheFolderOfAStranger(t *testing.T) {
 	}
 }
 
-// TestCheckoutOfAnotherUserIsRead checks that root reads the file in a checkout that a CI system made
-// as another user.
+// TestCheckoutOfAnotherUserIsRead checks that root reads the configuration file in a checkout that
+// belongs to another user, as in many CI systems.
 func TestCheckoutOfAnotherUserIsRead(t *testing.T) {
 	repo := temp(t)
 	file := write(t, repo, Name, "details: true\n")
@@ -66,7 +66,7 @@ func TestCheckoutOfAnotherUserIsRead(t *testing.T) {
 	}
 }
 
-// TestPipeDoesNotBlock checks that a pipe is refused without opening it.
+// TestPipeDoesNotBlock checks that a named pipe is refused without being opened.
 func TestPipeDoesNotBlock(t *testing.T) {
 	dir := temp(t)
 	pipe := filepath.Join(dir, Name)

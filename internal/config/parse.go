@@ -13,10 +13,10 @@ import (
 	"github.com/imagegate/imagegate/internal/suggest"
 )
 
-// maxValues is the maximum number of values of a key.
+// maxValues is the maximum number of values of a repeatable key.
 const maxValues = 100
 
-// parser reads the content of a file.
+// parser reads the content of a configuration file.
 type parser struct {
 	file   *File
 	keys   []Key
@@ -36,8 +36,8 @@ func (p *parser) parse(data []byte) (*File, error) {
 	return p.file, nil
 }
 
-// fields returns the keys that the file can have. It also returns the keys that this file has and
-// must not have: each has a message of its own, and none belongs into a list of valid keys.
+// fields returns the keys that the file can have. It also returns the forbidden keys that the file
+// does have: each gets its own error message, and must not appear in the list of valid keys.
 func (p *parser) fields(root *yaml.Node) []strict.Field {
 	var fields []strict.Field
 	for _, k := range p.keys {
@@ -52,7 +52,7 @@ func (p *parser) fields(root *yaml.Node) []strict.Field {
 	return fields
 }
 
-// has reports whether a mapping has a key.
+// has reports whether the mapping n has a key with this name.
 func has(n *yaml.Node, name string) bool {
 	if n.Kind != yaml.MappingNode {
 		return false
@@ -65,7 +65,7 @@ func has(n *yaml.Node, name string) bool {
 	return false
 }
 
-// value returns the reader of a key.
+// value returns the function that reads the value of the key k.
 func (p *parser) value(k Key) strict.Reader {
 	return func(key, value *yaml.Node) {
 		v := Value{Key: k, Position: p.in.Position(key)}
@@ -82,7 +82,7 @@ func (p *parser) value(k Key) strict.Reader {
 	}
 }
 
-// text reads one value, with the path in it made relative to the working folder.
+// text reads one value of the key k, and makes a path in it relative to the working folder.
 func (p *parser) text(k Key, key, n *yaml.Node) string {
 	var s string
 	if k.Bool {
@@ -94,7 +94,7 @@ func (p *parser) text(k Key, key, n *yaml.Node) string {
 		}, "!!bool")(key, n)
 		return s
 	}
-	// A date or a whole number is the text that the flag would get.
+	// A whole number or a date is accepted as the text that the flag would get.
 	tags := []string{"!!str", "!!int", "!!timestamp"}
 	strict.Scalar(p.in, &s, "text", func(s string) (string, error) {
 		s, err := strict.Line(s)
@@ -106,7 +106,8 @@ func (p *parser) text(k Key, key, n *yaml.Node) string {
 	return s
 }
 
-// resolve checks a value, and returns it with its path relative to the working folder.
+// resolve checks a value of the key k, and returns it with its path made relative to the working
+// folder.
 func (p *parser) resolve(k Key, s string) (string, error) {
 	switch word, path, toFile := strings.Cut(s, "="); {
 	case k.Form == Output:
@@ -128,8 +129,8 @@ func (p *parser) resolve(k Key, s string) (string, error) {
 	return s, oneOf(s, k.Words)
 }
 
-// rebase returns a path relative to the working folder. The path is not cleaned, because the system
-// follows a link in the folder before a "..".
+// rebase returns a path made relative to the working folder. It does not remove "..", because the
+// system follows a symbolic link before the "..".
 func (p *parser) rebase(path string) string {
 	if path = filepath.FromSlash(path); path == "" || p.base == "." || filepath.IsAbs(path) {
 		return path
@@ -137,7 +138,7 @@ func (p *parser) rebase(path string) string {
 	return strings.TrimSuffix(p.base, string(filepath.Separator)) + string(filepath.Separator) + path
 }
 
-// oneOf returns an error if a value is not one of these words.
+// oneOf returns an error if s is not one of these words. An empty list accepts every value.
 func oneOf(s string, words []string) error {
 	if len(words) == 0 || slices.Contains(words, s) {
 		return nil

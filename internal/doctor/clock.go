@@ -15,10 +15,12 @@ import (
 )
 
 const (
-	// slowClock is worth a warning: half of what imagegate tolerates.
+	// slowClock is the clock difference that causes a warning: half of the difference that
+	// imagegate tolerates.
 	slowClock = clock.Skew / 2
-	// wrongClock is a failure. Tokens of registries and certificates of Sigstore last minutes to an
-	// hour, so such a clock takes them for expired or not yet valid.
+	// wrongClock is the clock difference that is a failure. Registry tokens and Sigstore
+	// certificates are valid for minutes to an hour, so a clock that is wrong by this much sees
+	// them as expired or not yet valid.
 	wrongClock = 3 * clock.Skew
 )
 
@@ -31,7 +33,7 @@ type clocks struct {
 	ahead map[string]time.Duration // how far this machine is ahead, by host
 }
 
-// watch returns a transport that reads the Date headers.
+// watch returns a transport that records the Date header of each response.
 func (c *clocks) watch(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(req *http.Request) (*http.Response, error) {
 		before := c.now()
@@ -47,8 +49,8 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// record compares the Date of a response with the time in the middle of the request. A response
-// from a cache is as old as its Age says.
+// record compares the Date header of a response with the time halfway through the request. A
+// response from a cache is older by its Age header.
 func (c *clocks) record(host string, h http.Header, before, after time.Time) {
 	date, err := http.ParseTime(h.Get("Date"))
 	if err != nil {
@@ -63,7 +65,7 @@ func (c *clocks) record(host string, h http.Header, before, after time.Time) {
 	}
 }
 
-// check reports the largest difference.
+// check returns a result about the largest clock difference of all hosts.
 func (c *clocks) check() Result {
 	r := c.compare()
 	r.Name = "clock"
@@ -93,7 +95,7 @@ func (c *clocks) compare() Result {
 	return failed(errors.New(text+": tokens and certificates look expired or not yet valid"), clockCommand())
 }
 
-// clockCommand sets the clock from the network.
+// clockCommand returns the command that sets the clock from the network.
 func clockCommand() string {
 	switch runtime.GOOS {
 	case "windows":

@@ -5,19 +5,21 @@ import (
 	"strings"
 )
 
-// These commands choose a folder that belongs to this user, for all later commands of the shell.
+// These commands create a private folder of this user, and select it for all later commands of the
+// shell.
 const (
 	tempCommand  = `mkdir -p -m 700 "$HOME/.imagegate-temp" && export IMAGEGATE_TEMP_DIR="$HOME/.imagegate-temp"`
 	cacheCommand = `mkdir -p -m 700 "$HOME/.imagegate-cache" && export IMAGEGATE_CACHE_DIR="$HOME/.imagegate-cache"`
 )
 
-// These commands are for signing with an identity.
+// These commands prepare signing with an identity.
 const (
 	identityCommand = "export SIGSTORE_ID_TOKEN_FILE=token.jwt"
 	rootCommand     = "export IMAGEGATE_TRUSTED_ROOT=trusted_root.json IMAGEGATE_SIGNING_CONFIG=signing_config.json"
 )
 
-// unlockCommand sets the password of the key without showing it or keeping it in the history.
+// unlockCommand reads the key's password into the variable COSIGN_PASSWORD without showing it or
+// storing it in the shell history.
 const unlockCommand = "read -rs COSIGN_PASSWORD && export COSIGN_PASSWORD"
 
 func (o Options) updateCommand() string {
@@ -52,7 +54,7 @@ func (o Options) lintCommand() string {
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=-]+$`)
 
-// quote returns a text as one word of a shell command.
+// quote returns s as one word of a shell command, quoted if necessary.
 func quote(s string) string {
 	if plainWord.MatchString(s) {
 		return s

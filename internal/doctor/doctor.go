@@ -1,12 +1,13 @@
-// Package doctor finds problems of the setup before a run does: in registries and logins, the key,
-// the database, the clock, the disk, the cache and the network.
+// Package doctor finds problems of the setup before a run does: registries and logins, the key, the
+// database, the clock, the disk, the cache and the network.
 //
-// [Run] runs all checks at once and returns one [Result] for each. [WriteText] and [WriteJSON] write
-// the results, and [Failure] turns them into an error for the exit code. A problem has the command
-// that fixes it.
+// [Run] runs all checks concurrently and returns one [Result] for each. [WriteText] and [WriteJSON]
+// write the results, and [Failure] turns them into an error for the exit code. Each problem comes
+// with a command that fixes it.
 //
 // A check starts an upload in an approved registry and cancels it. It writes nothing else to a
-// registry, and leaves no file on the machine. It has no flags and no environment: the caller passes everything as [Options].
+// registry, and leaves no file on the machine. The package reads no flags and no environment
+// variables: the caller passes everything as [Options].
 package doctor
 
 import (
@@ -31,7 +32,8 @@ import (
 // Status is the outcome of a check.
 type Status string
 
-// The outcomes. A run works with a warning, but slower or not for long.
+// These are the possible outcomes of a check. A warning does not stop a run, but the run is slow or
+// may soon fail.
 const (
 	OK   Status = "ok"
 	Warn Status = "warn"
@@ -52,20 +54,21 @@ type Result struct {
 	Err error `json:"-"`
 }
 
-// Check examines one part of the setup.
+// Check is one check of a part of the setup.
 type Check struct {
 	Name string
 	Run  func(context.Context) Result
-	// Stuck is the command that shows why the check does not end.
+	// Stuck is the command that shows why the check did not return in time.
 	Stuck string
 }
 
-// Options are the facts that the checks examine. Keychain, Transport, Now, TempDir, CacheDir,
-// DatabaseDir and Cache are required.
+// Options describe the setup to check. Keychain, Transport, Now, TempDir, CacheDir, DatabaseDir and
+// Cache are required.
 type Options struct {
-	// Staging is the image that a run reads from a registry. Nil means none.
+	// Staging is the image in the staging registry. Nil means that the image is not in a registry,
+	// or not given.
 	Staging name.Reference
-	// Approved are the destinations of a run.
+	// Approved are the approved tags that a run would write.
 	Approved []name.Tag
 
 	Keychain  authn.Keychain
@@ -81,43 +84,46 @@ type Options struct {
 	// Redact removes secrets from messages. Default: no change.
 	Redact func(string) string
 
-	// TempDir, CacheDir and DatabaseDir return the folders of a run, or why a run refuses them.
+	// TempDir, CacheDir and DatabaseDir return the folders that a run would use, or the error with
+	// which a run would refuse them.
 	TempDir, CacheDir, DatabaseDir func() (string, error)
-	// Cache opens the cache of SBOMs without creating its key. hasKey means that the key exists.
+	// Cache opens the SBOM cache. It does not create the cache key. hasKey reports whether the key
+	// exists.
 	Cache func() (kept *cache.Cache, hasKey bool, err error)
-	// NamedCache is the cache folder if a flag names it. Commands then need the same flag.
+	// NamedCache is the cache folder given with --cache-dir, or "". The commands in the results
+	// then need the same flag.
 	NamedCache string
 	// Policies loads the policies. Nil means that none are given.
 	Policies func() (policy.Set, error)
-	// PolicyFiles are the names of their files.
+	// PolicyFiles are the names of the policy files.
 	PolicyFiles []string
 
-	// Sign signs a text with the key, and returns the fingerprint of the key. Nil means that no key
-	// is needed.
+	// Sign signs a test message with the key, and returns the fingerprint of the key. Nil means
+	// that no signing is needed.
 	Sign func(context.Context) (fingerprint string, err error)
 	// Key is the name of the key: a file or a URI. It is empty if no key is given.
 	Key string
 	// Identity returns the identity token of a keyless signer, or "" if the signer logs in with the
 	// browser. Nil means that the signer has a key.
 	Identity func(context.Context) (token string, err error)
-	// Sigstore fetches the trusted root and the services of Sigstore. Nil means that a run does not
+	// Sigstore fetches the Sigstore services and the trusted root. Nil means that a run does not
 	// use them.
 	Sigstore func() error
-	// Feed asks the feed of the database what it offers, through the transport that wrap returns.
+	// Feed asks the database feed which database it offers. It must send its requests through wrap.
 	// Nil means that the network must not be used.
 	Feed func(ctx context.Context, wrap func(http.RoundTripper) http.RoundTripper) (vulndb.Offered, error)
-	// FeedURL is the feed if the user named one. Commands contain it.
+	// FeedURL is the URL of the feed if the user named one. The commands in the results repeat it.
 	FeedURL string
 }
 
 const (
 	defaultLimit = 10 * time.Second
-	// patience is the time after its limit that a check has to return the reason itself.
+	// patience is how long Run waits, after the time limit, for a check to return its own reason.
 	patience = 2 * time.Second
 )
 
-// Run runs the checks and returns their results in a fixed order. The error is the cause of ctx if
-// ctx ends.
+// Run runs the checks and returns their results in a fixed order. If ctx ends, Run returns the
+// cause instead.
 func Run(ctx context.Context, o Options) ([]Result, error) {
 	if o.Limit == 0 {
 		o.Limit = defaultLimit
@@ -134,7 +140,7 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	// The clock is compared with the responses that the other checks have received.
+	// The clock check uses the responses that the other checks received, so it is last.
 	results = append(results, clocks.check())
 	for i := range results {
 		results[i].Message, results[i].Mend = o.clean(results[i].Message), o.clean(results[i].Mend)
@@ -142,7 +148,7 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 	return results, nil
 }
 
-// checks returns the independent checks that the options call for.
+// checks returns the checks that the options require. They do not depend on each other.
 func (o Options) checks(clocks *clocks) []Check {
 	var out []Check
 	if o.Staging != nil {
@@ -175,8 +181,8 @@ func (o Options) checks(clocks *clocks) []Check {
 	return out
 }
 
-// limited runs a check with the time limit. A check that ignores the end of its context is left
-// behind.
+// limited runs a check with the time limit. If the check does not react to the end of its context,
+// limited returns without waiting for it.
 func (o Options) limited(ctx context.Context, c Check) Result {
 	ctx, cancel := context.WithTimeout(ctx, o.Limit)
 	defer cancel()
@@ -194,7 +200,7 @@ func (o Options) limited(ctx context.Context, c Check) Result {
 	return r
 }
 
-// clean makes a text safe to print.
+// clean removes secrets from a text and sanitizes it for printing.
 func (o Options) clean(text string) string {
 	if o.Redact != nil {
 		text = o.Redact(text)
@@ -214,13 +220,13 @@ func failed(err error, mend string) Result {
 	return Result{Status: Fail, Message: err.Error(), Mend: mend, Err: err}
 }
 
-// FailedError means that checks failed. It wraps the error of the first one.
+// FailedError is returned if checks failed. It wraps the error of the first failed check.
 type FailedError struct {
 	Failed []Result
 	Total  int
 }
 
-// Error lists the failed checks.
+// Error lists the names of the failed checks.
 func (e *FailedError) Error() string {
 	var names []string
 	for _, r := range e.Failed {

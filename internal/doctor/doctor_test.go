@@ -33,7 +33,7 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// keychain returns the same login for every registry.
+// keychain is a keychain with one login for every registry.
 type keychain authn.AuthConfig
 
 func (k keychain) Resolve(authn.Resource) (authn.Authenticator, error) {
@@ -45,7 +45,7 @@ func (k keychain) Resolve(authn.Resource) (authn.Authenticator, error) {
 
 var robot = keychain{Username: "robot", Password: "right-password"}
 
-// options returns options for folders of the test.
+// options returns Options with temporary folders and the given login.
 func options(t *testing.T, login keychain) Options {
 	t.Helper()
 	dir := t.TempDir()
@@ -80,8 +80,8 @@ func examine(t *testing.T, o Options, side registry.Side, ref name.Reference) Re
 	return o.registryCheck(side, ref).Run(t.Context())
 }
 
-// TestUploadIsCanceledAtItsRegistryOnly checks that the upload that proves the right to write is
-// canceled, and that a registry cannot make doctor send a request to another server.
+// TestUploadIsCanceledAtItsRegistryOnly checks that the upload for testing write access is
+// canceled, and that a registry cannot make doctor send the request to another server.
 func TestUploadIsCanceledAtItsRegistryOnly(t *testing.T) {
 	for kind, want := range map[string]struct {
 		status   Status
@@ -120,8 +120,8 @@ func TestUploadIsCanceledAtItsRegistryOnly(t *testing.T) {
 	}
 }
 
-// TestUploadIsCanceledAfterTheTimeIsUp checks that the upload does not stay if the check ends as soon as
-// the upload has begun.
+// TestUploadIsCanceledAfterTheTimeIsUp checks that the test upload is canceled even if the time
+// limit ends right after the upload began.
 func TestUploadIsCanceledAfterTheTimeIsUp(t *testing.T) {
 	canceled := make(chan struct{}, 1)
 	host := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -152,8 +152,8 @@ func TestUploadIsCanceledAfterTheTimeIsUp(t *testing.T) {
 	}
 }
 
-// TestReasonOfNoConnectionIsShort checks that a failed connection, which the client tries twice, has one
-// short reason, and that another failure keeps its text.
+// TestReasonOfNoConnectionIsShort checks that a failed connection, which the client tries over
+// HTTPS and HTTP, is reported with one short reason. Other errors keep their text.
 func TestReasonOfNoConnectionIsShort(t *testing.T) {
 	a := &access{repo: tag(t, "r.example/a:1").Repository}
 	dial := func(err error) error {
@@ -173,8 +173,9 @@ func TestReasonOfNoConnectionIsShort(t *testing.T) {
 	}
 }
 
-// TestTokenServerTellsLoginAndRightApart checks a registry with a token server: a login that the
-// server refuses, and a token without the right to write, which some registries answer with 401.
+// TestTokenServerTellsLoginAndRightApart checks the results for a registry with a token server: one
+// for a login that the server refuses, another for a token without write access, which some
+// registries answer with status 401.
 func TestTokenServerTellsLoginAndRightApart(t *testing.T) {
 	var host string
 	content := ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))
@@ -213,7 +214,8 @@ func TestTokenServerTellsLoginAndRightApart(t *testing.T) {
 	}
 }
 
-// TestChecksEnd checks that a silent registry and a check that ignores its context end in time.
+// TestChecksEnd checks that Run returns in time if a registry never responds, or if a check ignores
+// its context.
 func TestChecksEnd(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
@@ -243,8 +245,8 @@ func TestChecksEnd(t *testing.T) {
 	}
 }
 
-// TestInterruptedRunHasNoResults checks that an interrupted run returns the cause, so that the
-// command does not report problems that it caused itself.
+// TestInterruptedRunHasNoResults checks that Run returns only the cause after an interruption.
+// Results would report problems that the interruption itself caused.
 func TestInterruptedRunHasNoResults(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -253,8 +255,8 @@ func TestInterruptedRunHasNoResults(t *testing.T) {
 	}
 }
 
-// TestResponsesOfARegistryAreSanitized checks that the error text of a registry cannot act on a
-// terminal or a CI system, and has no secrets.
+// TestResponsesOfARegistryAreSanitized checks that doctor removes secrets and terminal or CI
+// commands from the error text of a registry.
 func TestResponsesOfARegistryAreSanitized(t *testing.T) {
 	host := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusInternalServerError)
@@ -380,8 +382,8 @@ func TestCommandsForTheWayToARegistry(t *testing.T) {
 	}
 }
 
-// TestFolderThatOthersChangeHasACommand checks that doctor proposes chmod only for a folder of this
-// user.
+// TestFolderThatOthersChangeHasACommand checks that doctor suggests chmod only for a folder that
+// this user owns.
 func TestFolderThatOthersChangeHasACommand(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "it's mine")
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -402,7 +404,8 @@ func TestFolderThatOthersChangeHasACommand(t *testing.T) {
 	}
 }
 
-// TestFormats checks the two formats, and that a failure wraps the error of the first failed check.
+// TestFormats checks the text and JSON output, and that Failure wraps the error of the first failed
+// check.
 func TestFormats(t *testing.T) {
 	cause := errors.New("no")
 	results := []Result{{Name: "cache", Status: OK, Message: "0 SBOMs, all intact"},

@@ -19,7 +19,7 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// refused explains why the registry does not let this user do something.
+// refused returns the result for a registry that refuses a request. doing names the refused action.
 func (a *access) refused(doing string, cause error) Result {
 	err := registry.NewError(a.side, "trying to "+doing, cause)
 	host, again := a.repo.RegistryStr(), loginCommand(a.repo.RegistryStr())
@@ -34,7 +34,7 @@ func (a *access) refused(doing string, cause error) Result {
 	}
 	status := statusOf(err)
 	if m := ecrHost.FindStringSubmatch(host); m != nil && status == http.StatusNotFound {
-		// Amazon ECR does not create a repository on the first push.
+		// Amazon ECR requires that the repository exists before the first push.
 		return failed(err, fmt.Sprintf("aws ecr create-repository --region %s --repository-name %s", m[1], quote(a.repo.RepositoryStr())))
 	}
 	if status != http.StatusUnauthorized && status != http.StatusForbidden {
@@ -52,7 +52,7 @@ func (a *access) refused(doing string, cause error) Result {
 	return because("%s accepts %s, but does not let it %s: use a login with that right", host, a.who(), doing)
 }
 
-// absent returns the result for a staging image that does not exist.
+// absent returns the result for a staging image that the registry does not find.
 func (a *access) absent(ref name.Reference) Result {
 	if a.isAnonymous() {
 		return warned(loginCommand(a.repo.RegistryStr()), "%s does not exist, or is hidden without a login", ref.Name())
@@ -62,7 +62,7 @@ func (a *access) absent(ref name.Reference) Result {
 
 func (a *access) isAnonymous() bool { return a.login == authn.AuthConfig{} }
 
-// who describes the login.
+// who describes the login that was used, as part of a sentence.
 func (a *access) who() string {
 	if a.isAnonymous() {
 		return "everyone"
@@ -73,8 +73,9 @@ func (a *access) who() string {
 	return cmp.Or(a.Login(a.repo.RegistryStr()), "the login")
 }
 
-// expiry returns when the credentials end, if one of them is a token that says so: a JSON Web Token
-// (RFC 7519), or a password of Amazon ECR, which is base64 of JSON. The token is not verified.
+// expiry returns when the credentials expire, and whether that is known. It reads the expiry date
+// of a JSON Web Token (RFC 7519), or of an Amazon ECR password, which is base64-encoded JSON. It
+// does not verify the token.
 func expiry(login authn.AuthConfig) (time.Time, bool) {
 	for _, secret := range []string{login.RegistryToken, login.IdentityToken, login.Password} {
 		if at, ok := tokenExpiry(secret); ok {
@@ -110,8 +111,8 @@ var (
 	acrHost = regexp.MustCompile(`^([a-z0-9]+)\.azurecr\.io$`)
 )
 
-// loginCommand returns the command that logs in to a registry. The large clouds have commands of
-// their own.
+// loginCommand returns the command that logs in to a registry. Registries of the large clouds have
+// their own commands.
 func loginCommand(host string) string {
 	if host == name.DefaultRegistry {
 		return "docker login"
@@ -128,7 +129,7 @@ func loginCommand(host string) string {
 	return "docker login " + quote(host)
 }
 
-// mendConfig returns the command for credentials that cannot be read.
+// mendConfig returns the command that fixes credentials that cannot be read.
 func mendConfig(e *credentials.ConfigError) string {
 	switch {
 	case e.Helper != "":

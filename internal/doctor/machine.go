@@ -18,16 +18,16 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// The free space in bytes that a run needs in each of its two folders. The temporary folder holds
-// the layers of an image, compressed and unpacked. The cache folder holds two databases during an
-// update, and the SBOMs.
+// These are the limits for the free space, in bytes, of each of the two folders of a run. The
+// temporary folder holds the compressed and unpacked layers of an image. The cache folder holds
+// SBOMs and, during an update, two databases.
 const (
 	leastSpace = 512 << 20 // less than this is a failure
 	goodSpace  = 4 << 30   // less than this is a warning
 	probeSize  = 4 << 10
 )
 
-// policy loads the policies.
+// policy checks that the policies can be loaded.
 func (o Options) policy(context.Context) Result {
 	set, err := o.Policies()
 	if err != nil {
@@ -36,7 +36,7 @@ func (o Options) policy(context.Context) Result {
 	return ok("%d valid: %s", len(set), strings.Join(o.PolicyFiles, ", "))
 }
 
-// database verifies the database and compares its age with the limit of the policies.
+// database verifies the vulnerability database and compares its age with the limit of the policies.
 func (o Options) database(ctx context.Context) Result {
 	dir, err := o.DatabaseDir()
 	var status vulndb.Status
@@ -62,8 +62,8 @@ func (o Options) database(ctx context.Context) Result {
 	return ok("built %s, usable until %s", status.Database.Built.Format(time.RFC3339), oldest.Add(limit).Format(time.RFC3339))
 }
 
-// maxAge returns the maximum age of the database. If the policies cannot be loaded, the check of
-// the policies says so, and the default applies here.
+// maxAge returns the maximum age of the database. If the policies cannot be loaded, it returns the
+// default, because another check reports that error.
 func (o Options) maxAge() time.Duration {
 	if o.Policies == nil {
 		return policy.DefaultMaxAge
@@ -93,7 +93,7 @@ func (o Options) mendDatabase(err error) string {
 	return o.updateCommand()
 }
 
-// cache reads the SBOMs in the cache. A run ignores damaged entries, so they are not a failure.
+// cache checks the SBOMs in the cache. A damaged entry is only a warning, because a run ignores it.
 func (o Options) cache(ctx context.Context) Result {
 	kept, hasKey, err := o.Cache()
 	if err != nil {
@@ -117,7 +117,7 @@ func (o Options) cache(ctx context.Context) Result {
 	return ok("%d SBOMs, all intact", v.Checked)
 }
 
-// temp writes a file into the temporary folder.
+// temp checks that a file can be written to the temporary folder.
 func (o Options) temp(context.Context) Result {
 	dir, err := o.TempDir()
 	if err == nil {
@@ -156,8 +156,8 @@ func (o Options) diskCache(context.Context) Result {
 	return r
 }
 
-// space compares the free space of a folder with the need of a run. Other checks report a folder
-// that cannot be used.
+// space checks the free space of a folder against the limits. If the folder cannot be used at all,
+// another check reports that.
 func space(folder func() (string, error), what string) Result {
 	dir, err := folder()
 	if err != nil {
@@ -180,8 +180,8 @@ func space(folder func() (string, error), what string) Result {
 	return ok("%s", text)
 }
 
-// mendFolder returns the command for a folder that other users can change: chmod if this user may
-// do that, or else the command that chooses another folder.
+// mendFolder returns the command for a folder that other users can change: chmod if this user owns
+// the folder, otherwise other, which selects another folder.
 func mendFolder(e *disk.UntrustedError, other string) string {
 	info, err := os.Lstat(e.At)
 	if err != nil || !disk.IsOwn(info) || e.Problem == disk.OwnedByOther {

@@ -20,19 +20,19 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// access is the access to one repository with the login of the user.
+// access checks one repository with the login of the user.
 type access struct {
 	Options
 	side   registry.Side
 	repo   name.Repository
 	login  authn.AuthConfig
 	client *http.Client
-	// accepted means that the registry accepted the login, whatever the login may do.
+	// accepted means that the registry accepted the login. The login may still lack access rights.
 	accepted bool
 }
 
-// registryCheck proves that the login can read an image and, for the approved side, write to its
-// repository.
+// registryCheck returns the check that the login can read the image and, for an approved registry,
+// write to its repository.
 func (o Options) registryCheck(side registry.Side, ref name.Reference) Check {
 	return Check{Name: "registry " + string(side), Stuck: askCommand(ref.Context().Registry), Run: func(ctx context.Context) Result {
 		a := &access{Options: o, side: side, repo: ref.Context()}
@@ -58,7 +58,8 @@ func (o Options) registryCheck(side registry.Side, ref name.Reference) Check {
 	}}
 }
 
-// enter gets a token, if the registry needs one, and proves that the registry accepts the login.
+// enter logs in to the registry, and gets a token if the registry needs one. It returns an error if
+// the registry does not accept the login.
 func (a *access) enter(ctx context.Context) error {
 	auth, err := authn.Resolve(ctx, a.Keychain, a.repo)
 	if err != nil {
@@ -86,8 +87,8 @@ func (a *access) enter(ctx context.Context) error {
 	return nil
 }
 
-// onlyReads follows the redirects of reading requests, as the registry client does. A registry
-// cannot redirect a write to another server.
+// onlyReads follows redirects of GET and HEAD requests, as the registry client does. A redirect of
+// a write is refused, so that a registry cannot send the write to another server.
 func onlyReads(req *http.Request, via []*http.Request) error {
 	const most = 10
 	if len(via) >= most {
@@ -99,8 +100,8 @@ func onlyReads(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// read reads a manifest. HEAD comes first, because some registries do not count it as a pull. Only
-// the response to GET has a reason.
+// read reads a manifest, first with HEAD, because some registries do not count HEAD as a pull. If
+// HEAD fails, it uses GET, because only that response has a body with the reason.
 func (a *access) read(ctx context.Context, ref name.Reference) error {
 	address := a.address("/v2/" + a.repo.RepositoryStr() + "/manifests/" + ref.Identifier())
 	if _, err := a.do(ctx, http.MethodHead, address, http.StatusOK); err == nil {
@@ -110,12 +111,12 @@ func (a *access) read(ctx context.Context, ref name.Reference) error {
 	return err
 }
 
-// cancelLimit is the time limit for canceling an upload, which also happens if the time of the check is
-// up or the user interrupts it. It ends before the patience of the check.
+// cancelLimit is the time limit for canceling a test upload. The upload is also canceled after the
+// check's time limit or an interruption, so cancelLimit is shorter than patience.
 const cancelLimit = patience * 3 / 4
 
-// write starts an upload and cancels it. Only this proves the right to write: some token servers
-// give a token to everyone. An upload that cannot be canceled expires in the registry.
+// write starts an upload and cancels it. That is the only proof of write access, because some token
+// servers give a token to everyone. If the upload cannot be canceled, it expires in the registry.
 func (a *access) write(ctx context.Context) error {
 	at, err := a.do(ctx, http.MethodPost, a.address("/v2/"+a.repo.RepositoryStr()+"/blobs/uploads/"), http.StatusAccepted, http.StatusCreated)
 	if err != nil {
@@ -133,11 +134,12 @@ func (a *access) address(path string) string {
 	return (&url.URL{Scheme: a.repo.Scheme(), Host: a.repo.RegistryStr(), Path: path}).String()
 }
 
-// accepts lists the media types of manifests.
+// accepts is the Accept header: the media types of manifests.
 var accepts = strings.Join([]string{string(types.OCIImageIndex), string(types.OCIManifestSchema1), string(types.DockerManifestList),
 	string(types.DockerManifestSchema2), "*/*"}, ", ")
 
-// do sends a request, and returns the location in the response, or nil if it has none.
+// do sends a request, and returns an error for a status that is not in want. It returns the
+// Location header of the response, or nil if there is none.
 func (a *access) do(ctx context.Context, method, address string, want ...int) (location *url.URL, err error) {
 	req, err := http.NewRequestWithContext(ctx, method, address, http.NoBody)
 	if err != nil {
@@ -159,7 +161,8 @@ func (a *access) do(ctx context.Context, method, address string, want ...int) (l
 	return location, err
 }
 
-// statusOf returns the HTTP status of a registry's response, or 0 if err is about something else.
+// statusOf returns the HTTP status of the registry's response, or 0 if err does not come from a
+// response.
 func statusOf(err error) int {
 	var failed *transport.Error
 	if !errors.As(err, &failed) {
@@ -168,8 +171,8 @@ func statusOf(err error) int {
 	return failed.StatusCode
 }
 
-// unreachable returns the result for a registry that does not answer as a registry does.
-// The client tries HTTPS and then HTTP, and its error has two long texts.
+// unreachable returns the result for a server that does not respond like a registry. It shortens
+// the error, because the client tries HTTPS and HTTP and joins two long texts.
 func (a *access) unreachable(err error) Result {
 	r := failed(err, a.mendConnection(err))
 	if why := disconnected(err); why != "" && r.Mend == askCommand(a.repo.Registry) {
@@ -178,8 +181,8 @@ func (a *access) unreachable(err error) Result {
 	return r
 }
 
-// disconnected returns the reason of a failed connection, such as "connection refused". It returns ""
-// if the server answered.
+// disconnected returns the reason of a failed connection, such as "connection refused". It returns
+// "" if the server responded.
 func disconnected(err error) string {
 	var (
 		unknown *net.DNSError
@@ -219,7 +222,7 @@ func (a *access) mendConnection(err error) string {
 	return askCommand(a.repo.Registry)
 }
 
-// askCommand shows how a registry answers.
+// askCommand returns the curl command that shows the response of a registry.
 func askCommand(r name.Registry) string {
 	return "curl -v " + quote(r.Scheme()+"://"+r.RegistryStr()+"/v2/")
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// defaultKey is the name of the file that "imagegate key generate" writes.
+// defaultKey is the file name of the private key that "imagegate key generate" writes.
 const defaultKey = "cosign.key"
 
-// key signs a text with the key of the user.
+// key checks that the key of the user can sign.
 func (o Options) key(ctx context.Context) Result {
 	fingerprint, err := o.Sign(ctx)
 	if err != nil {
@@ -24,14 +24,14 @@ func (o Options) key(ctx context.Context) Result {
 	return ok("%s can sign, key %s", o.Key, fingerprint)
 }
 
-// Mender is an error that knows the command that fixes its cause.
+// Mender is an error with the command that fixes its cause.
 type Mender interface {
 	error
 	Mend() string
 }
 
-// mendKey returns the command for a key that cannot sign. A nil error means that a service does not
-// answer.
+// mendKey returns the command for a key that cannot sign. A nil err means that a key service did
+// not respond.
 func mendKey(key string, err error) string {
 	var (
 		own      Mender
@@ -95,7 +95,7 @@ func (e *ExpiredError) Error() string {
 	return fmt.Sprintf("the identity token expired at %s, %s ago", e.End.UTC().Format(time.RFC3339), e.Now.Sub(e.End).Round(time.Second))
 }
 
-// sigstore fetches the trusted root and the services.
+// sigstore checks that the Sigstore services and the trusted root can be fetched.
 func (o Options) sigstore(context.Context) Result {
 	if err := o.Sigstore(); err != nil {
 		return failed(err, rootCommand)
@@ -103,8 +103,8 @@ func (o Options) sigstore(context.Context) Result {
 	return ok("the trusted root and the services are available")
 }
 
-// feed asks the feed of the database what it offers. Only "db update" uses the feed, so a default
-// feed that cannot be reached is a warning: the user may import databases.
+// feed checks which database the feed offers. If the default feed cannot be reached, the result is
+// only a warning: only "db update" uses the feed, and the user may import databases instead.
 func (o Options) feed(ctx context.Context, clocks *clocks) Result {
 	offered, err := o.Feed(ctx, clocks.watch)
 	switch {

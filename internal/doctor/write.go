@@ -25,8 +25,8 @@ func WriteJSON(w io.Writer, results []Result) error {
 	}{SchemaVersion, results})
 }
 
-// WriteText writes one paragraph for each result, wrapped to width characters, with the command
-// alone on a line below it.
+// WriteText writes one paragraph for each result, wrapped to width characters. The command is alone
+// on a line below it, so that it can be copied.
 func WriteText(w io.Writer, width int, results []Result) error {
 	column := 0
 	for _, r := range results {

@@ -1,9 +1,9 @@
-// Package filekind recognizes the files that users mix up: policies, suites of policy tests, reports,
-// SBOMs and statements. An error can then say what a file is, instead of listing all keys that are
-// unknown.
+// Package filekind recognizes the kinds of files that users confuse: policies, policy test suites,
+// reports, SBOMs and statements. An error can then say what the file is, instead of listing all its
+// unknown keys.
 //
-// [IsOwn] recognizes a report that imagegate wrote, before another one replaces it. Parsers use
-// neither.
+// [IsOwn] recognizes a report that imagegate wrote, before another report replaces it. Parsers do
+// not use this package to accept a file.
 package filekind
 
 import (
@@ -14,24 +14,26 @@ import (
 	"unicode/utf8"
 )
 
-// Kind is what a file is, as in "the file is ...". The zero value is an unknown kind.
+// Kind is the kind of a file, with its article, such as "a policy". The zero value is an unknown
+// kind.
 type Kind string
 
-// The kinds that a command can want.
+// These are the kinds of files that a command can require.
 const (
 	Policy Kind = "a policy"
 	Suite  Kind = "a suite of policy tests"
 	Report Kind = "a JSON report"
 )
 
-// wanted says where a file of a kind comes from.
+// wanted says which command writes a file of a kind.
 var wanted = map[Kind]string{
 	Policy: `as "imagegate policy init" writes it`,
 	Suite:  "with the keys policies and cases",
 	Report: "as --output json=FILE writes it",
 }
 
-// known are the keys at the top level that identify a kind. The first match counts.
+// known lists the top-level keys that identify a kind of file. The first entry that matches
+// decides.
 var known = []struct {
 	kind Kind
 	keys []string
@@ -47,10 +49,10 @@ var known = []struct {
 	{"evidence without a report", []string{"image", "platforms"}},
 }
 
-// yamlKey matches a key at the top level of a YAML file.
+// yamlKey matches a top-level key of a YAML file.
 var yamlKey = regexp.MustCompile(`(?m)^([A-Za-z$_@][A-Za-z0-9$_-]*):(?:\s|$)`)
 
-// Of returns the kind of a file by its first bytes. A cut file is fine.
+// Of returns the kind of a file, by its first bytes. data may be cut off.
 func Of(data []byte) Kind {
 	trimmed := bytes.TrimSpace(data)
 	keys, isObject := jsonKeys(trimmed)
@@ -80,7 +82,7 @@ func Explain(path string, data []byte, want Kind, err error) error {
 	return fmt.Errorf("%q is %s: expected %s, %s", path, kind, want, wanted[want])
 }
 
-// raw describes a file that cannot be JSON.
+// raw returns the kind of a file that is not JSON.
 func raw(data []byte) Kind {
 	trimmed := bytes.TrimSpace(data)
 	switch {
@@ -94,7 +96,8 @@ func raw(data []byte) Kind {
 	return ""
 }
 
-// jsonKeys returns the keys of a JSON object, as far as it can be read.
+// jsonKeys returns the top-level keys of a JSON object. If the JSON is cut off, it returns the keys
+// before the cut.
 func jsonKeys(data []byte) (keys map[string]bool, isObject bool) {
 	keys = map[string]bool{}
 	decoder := json.NewDecoder(bytes.NewReader(data))

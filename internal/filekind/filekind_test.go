@@ -43,8 +43,8 @@ func TestKindsOfFiles(t *testing.T) {
 	}
 }
 
-// TestErrorSaysWhatTheFileIs checks that the error of the parser is replaced only if another error
-// is clearer.
+// TestErrorSaysWhatTheFileIs checks that Explain replaces the error of the parser only if the file
+// is recognized as another kind.
 func TestErrorSaysWhatTheFileIs(t *testing.T) {
 	parser := errors.New("the error of the parser")
 	for _, c := range []struct {
@@ -72,8 +72,8 @@ func TestErrorSaysWhatTheFileIs(t *testing.T) {
 	}
 }
 
-// TestForeignFilesAreNotOwn checks that documents of other tools, and files that only mention imagegate,
-// are not taken for reports of imagegate. Package formats tests the reports themselves.
+// TestForeignFilesAreNotOwn checks that IsOwn refuses documents of other tools, and files that only
+// mention imagegate. Package formats tests the reports themselves.
 func TestForeignFilesAreNotOwn(t *testing.T) {
 	for format, files := range map[string][]string{
 		"text":          {"", "imagegate is a program\n", "note\nimagegate v0.1.0 check, 2026-11-23 04:00 UTC\n"},

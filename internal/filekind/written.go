@@ -2,11 +2,12 @@ package filekind
 
 import "regexp"
 
-// Head is the number of bytes of a file that IsOwn needs.
+// Head is the number of bytes from the start of a file that IsOwn needs.
 const Head = 64 << 10
 
-// own match the start of a report that imagegate wrote, by the format's name on the command line. The
-// SBOM formats name the tool in a list, because other tools write the same documents.
+// own maps the name of a format to a pattern for the start of a report that imagegate wrote. The
+// patterns for SBOM formats also match imagegate's entry in the list of tools, because other tools
+// write the same formats.
 var own = map[string]*regexp.Regexp{
 	"text":          regexp.MustCompile(`^imagegate\s+\S+\s+[a-z]+,\s+\d{4}-\d\d-\d\d `),
 	"json":          regexp.MustCompile(`^\{\s*"schema": "\d+",\s*"tool": \{\s*"name": "imagegate"`),
@@ -28,8 +29,8 @@ const (
 	cycloneDX = `^\{[^{]*"metadata": ?\{[^{]*"tools": ?\{\s*"components": ?\[[^\]]*"name": ?"imagegate"`
 )
 
-// IsOwn reports whether a file is a report in this format that imagegate wrote. data is the start of
-// the file, of at most Head bytes.
+// IsOwn reports whether imagegate wrote the file as a report in this format. data is the start of
+// the file, at most Head bytes.
 func IsOwn(format string, data []byte) bool {
 	start := own[format]
 	return start != nil && start.Match(data)

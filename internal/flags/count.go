@@ -9,14 +9,14 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// CountError is a wrong number of arguments.
+// CountError is the error of a command line with too few or too many arguments.
 type CountError struct {
 	Command *cli.Command
 	Want    string // such as "one IMAGE"
 	Args    []string
 }
 
-// Error names the command and both numbers.
+// Error names the command, the arguments that it requires and the number that was given.
 func (e *CountError) Error() string {
 	noun := "arguments"
 	if len(e.Args) == 1 {
@@ -25,7 +25,8 @@ func (e *CountError) Error() string {
 	return fmt.Sprintf("%s: expected %s, got %d %s", e.Command.FullName(), e.Want, len(e.Args), noun)
 }
 
-// Hint returns the usage line, or the flag that is missing before a file.
+// Hint returns the usage line of the command. If an argument is a YAML file and the command takes
+// policies, it suggests --policy instead.
 func (e *CountError) Hint() string {
 	for _, a := range e.Args {
 		ext := filepath.Ext(a)

@@ -64,8 +64,8 @@ func IsBool(f cli.Flag) bool {
 	return ok
 }
 
-// lookup returns the flag that an argument names, and whether the argument also has a value after
-// "=".
+// lookup returns the flag that an argument names, and whether the argument also contains the value
+// after "=".
 func lookup(flags []cli.Flag, arg string) (f cli.Flag, inline bool) {
 	if len(arg) < 2 || arg[0] != '-' || arg == "--" {
 		return nil, false
@@ -123,7 +123,7 @@ func Arrange(app *cli.App, args []string) ([]string, error) {
 	return out, nil
 }
 
-// checkValue returns an error if a flag that needs a value has none, or if a flag without values
+// checkValue returns an error if the flag f needs a value and has none, or if it takes none and
 // seems to have one. next has the arguments after the flag.
 func checkValue(known []cli.Flag, f cli.Flag, arg string, inline bool, next []string) error {
 	switch {
@@ -148,11 +148,11 @@ func checkValue(known []cli.Flag, f cli.Flag, arg string, inline bool, next []st
 	return nil
 }
 
-// dashes are characters that editors and web pages use instead of "-".
+// dashes are the Unicode dashes that editors and web pages write instead of "-".
 const dashes = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
 
-// checkDash returns an error for an argument that begins with one of these dashes instead of "-",
-// as after copying a command from a web page.
+// checkDash returns an error for an argument that begins with a Unicode dash instead of "-", as in
+// a command copied from a web page.
 func checkDash(arg string) error {
 	name := strings.TrimLeft(arg, dashes+"-")
 	if arg == name || !strings.ContainsAny(arg[:len(arg)-len(name)], dashes) {
@@ -162,7 +162,7 @@ func checkDash(arg string) error {
 	return fmt.Errorf("%q begins with a dash that is not \"-\": did you mean %s?", arg, Dashed(name))
 }
 
-// misplaced returns an error if a flag is before the command that it belongs to.
+// misplaced returns an error if args begins with a flag that belongs after the command name.
 func misplaced(app *cli.App, args []string) error {
 	if len(args) == 0 {
 		return nil

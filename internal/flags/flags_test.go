@@ -25,7 +25,8 @@ func tree() *cli.App {
 	}}
 }
 
-// TestFlagsMayFollowArguments checks that Arrange moves flags before the arguments.
+// TestFlagsMayFollowArguments checks that Arrange moves flags that follow arguments in front of
+// them.
 func TestFlagsMayFollowArguments(t *testing.T) {
 	for in, want := range map[string]string{
 		"gate":                           "gate",
@@ -71,7 +72,7 @@ func TestMisreadFlagsAreRefused(t *testing.T) {
 	}
 }
 
-// TestUnknownNamesAreExplained checks the suggestions for commands and flags.
+// TestUnknownNamesAreExplained checks the suggestions in errors about unknown commands and flags.
 func TestUnknownNamesAreExplained(t *testing.T) {
 	app := tree()
 	advice := Advice{"scan": "check", "format": "use --output"}
@@ -95,8 +96,8 @@ func TestUnknownNamesAreExplained(t *testing.T) {
 	}
 }
 
-// TestVariablesWithoutEffect checks that UnknownVariables reports exactly the variables that have
-// no effect.
+// TestVariablesWithoutEffect checks that UnknownVariables warns about a misspelled variable, and
+// not about a known variable or a variable of another program.
 func TestVariablesWithoutEffect(t *testing.T) {
 	known := Variables(tree().Commands)
 	if diff := cmp.Diff([]string{"GATE_DB_URL", "GATE_POLICY", "GATE_QUIET"}, known); diff != "" {

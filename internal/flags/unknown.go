@@ -10,8 +10,8 @@ import (
 	"github.com/imagegate/imagegate/internal/suggest"
 )
 
-// Advice maps flag or command names of other programs, without dashes, to the advice for a user of
-// imagegate: "--output json", or a whole sentence.
+// Advice maps flag or command names of other programs, without dashes, to the advice for
+// imagegate's users: the equivalent flag or command, or a whole sentence.
 type Advice map[string]string
 
 // Unknown returns the error for a flag that the command does not have. name may have dashes.
@@ -89,8 +89,8 @@ func Variables(commands []*cli.Command) []string {
 }
 
 // UnknownVariables returns a warning for each environment variable in environ that begins with
-// prefix and is not in known. The warnings do not contain values. Variables that Kubernetes sets
-// for a service with the name of the program are ignored.
+// prefix and is not in known. The warnings do not contain values. It ignores the variables that
+// Kubernetes sets for a service with the same name as imagegate.
 func UnknownVariables(environ []string, prefix string, known []string) []string {
 	var out []string
 	for _, pair := range environ {
@@ -104,7 +104,7 @@ func UnknownVariables(environ []string, prefix string, known []string) []string 
 	return out
 }
 
-// isServiceLink reports whether the rest of a name, after the prefix, is one that Kubernetes sets
+// isServiceLink reports whether a variable name, without the prefix, is one that Kubernetes sets
 // for a service:
 // https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 func isServiceLink(rest string) bool {

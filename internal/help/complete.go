@@ -30,38 +30,38 @@ func Script(shell string) ([]byte, error) {
 	return scripts.ReadFile("scripts/" + shell)
 }
 
-// Values are the possible values of a flag or an argument.
+// Values describes the possible values of a flag or an argument, for shell completion.
 type Values struct {
-	// Words are fixed values. If a word ends with "=" or ":", a file name follows it.
+	// Words are fixed values. A word that ends with "=" or ":" is completed with a file name.
 	Words []string
-	// Extensions limit the completed files to names that end with a dot and one of these. Empty
-	// means all files.
+	// Extensions limit the suggested files to names with one of these extensions, without the dot.
+	// An empty list means all files.
 	Extensions []string
-	// Kind says whether files, folders or neither are possible values.
+	// Kind says whether files or folders are possible values, in addition to Words.
 	Kind Kind
 }
 
 // Kind is the kind of values that can be completed.
 type Kind int
 
-// The kinds of values. The zero Kind means neither a file nor a folder.
+// These are the kinds of values. The zero Kind means neither files nor folders.
 const (
 	NoFiles Kind = iota
 	Files
 	Folders
 )
 
-// Completer completes command lines.
+// Completer completes command lines of App.
 type Completer struct {
 	App *cli.App
-	// Flags has the possible values of flags, by long name with dashes. A flag that is not in the
-	// map has a value that cannot be completed.
+	// Flags has the possible values of flags, by long name with dashes. The values of other flags
+	// cannot be completed.
 	Flags map[string]Values
 	// Arguments has the possible values of arguments, by the full name of the command.
 	Arguments map[string]Values
 }
 
-// Candidate is one completion.
+// Candidate is one possible completion: the word, and a description.
 type Candidate struct{ Word, Text string }
 
 // Complete writes the completions of a command line in the form that the completion scripts expect:
@@ -90,8 +90,8 @@ func (c Completer) Complete(w io.Writer, words []string) error {
 	return err
 }
 
-// Candidates returns the completions of the last word. The Values say which files are also
-// possible.
+// Candidates returns the possible completions of the last word. The returned Values say which files
+// are also possible.
 func (c Completer) Candidates(words []string) ([]Candidate, Values) {
 	if len(words) == 0 {
 		words = []string{""}
@@ -122,7 +122,7 @@ func (c Completer) Candidates(words []string) ([]Candidate, Values) {
 	return c.values(c.Arguments[name], current)
 }
 
-// topics completes the arguments of the help command, which are names of commands.
+// topics completes the arguments of "imagegate help", which are names of commands.
 func (c Completer) topics(before []string, current string) []Candidate {
 	path, _ := flags.Walk(c.App.Commands, before)
 	if len(path) > 0 {
@@ -135,7 +135,7 @@ func (c Completer) topics(before []string, current string) []Candidate {
 	return matching(all, current)
 }
 
-// takesValue returns the long name of a flag whose value is the next word, or "".
+// takesValue returns the long name of the flag in word if its value is the next word, otherwise "".
 func (c Completer) takesValue(known []cli.Flag, word string) string {
 	for _, f := range known {
 		names := flags.Names([]cli.Flag{f})
@@ -146,7 +146,7 @@ func (c Completer) takesValue(known []cli.Flag, word string) string {
 	return ""
 }
 
-// flags completes the name of a flag, or its value after "=".
+// flags completes the name of a flag or, after "=", its value.
 func (c Completer) flags(known []cli.Flag, current string) ([]Candidate, Values) {
 	if name, value, ok := strings.Cut(current, "="); ok {
 		long := c.takesValue(known, name)
@@ -171,7 +171,7 @@ func (c Completer) flags(known []cli.Flag, current string) ([]Candidate, Values)
 	return matching(all, current), Values{}
 }
 
-// values completes a value. After a word that ends with "=" or ":", a file follows.
+// values completes a value. It also completes the file name after a word that ends with "=" or ":".
 func (c Completer) values(v Values, current string) ([]Candidate, Values) {
 	for _, word := range v.Words {
 		if strings.HasSuffix(word, "=") || strings.HasSuffix(word, ":") {
@@ -195,7 +195,7 @@ func rowsAsCandidates(commands []*cli.Command) []Candidate {
 	return out
 }
 
-// matching returns the candidates that continue the current word.
+// matching returns the candidates that begin with current.
 func matching(all []Candidate, current string) []Candidate {
 	return slices.DeleteFunc(all, func(c Candidate) bool { return !strings.HasPrefix(c.Word, current) })
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/imagegate/imagegate/internal/flags"
 )
 
-// Page describes one command, or the program.
+// Page is the help of one command, or of imagegate itself.
 type Page struct {
 	// Name is the full name, such as "imagegate db update".
 	Name string
@@ -35,11 +35,11 @@ type Page struct {
 	// Commands are the subcommands in groups. Flags are the flags in groups.
 	Commands []CommandGroup
 	Flags    []FlagGroup
-	// IsProgram is true for the program itself, whose page has the exit codes.
+	// IsProgram is true for the page of imagegate itself, which also lists the exit codes.
 	IsProgram bool
 }
 
-// Example is a command that works as printed, except for names.
+// Example is a command that works as printed, apart from the names in it.
 type Example struct {
 	Comment string
 	// Lines are the lines of the command. A line that ends with a backslash continues on the next
@@ -71,7 +71,7 @@ type Flag struct {
 	Variable string
 }
 
-// Heading returns the names of a flag and its value, as in "-p, --policy FILE".
+// Heading returns the names of a flag and of its value, as in "-p, --policy FILE".
 func (f Flag) Heading() string {
 	names := slices.Clone(f.Names)
 	slices.SortStableFunc(names, func(a, b string) int { return len(a) - len(b) })
@@ -88,7 +88,8 @@ func (f Flag) Heading() string {
 // placeholder matches the name of the value in a flag's usage text, which is in backquotes.
 var placeholder = regexp.MustCompile("`([^`]+)`")
 
-// PageOf describes the command at the end of path, or the program if path is empty.
+// PageOf returns the page of the command at the end of path or, if path is empty, of imagegate
+// itself.
 func PageOf(app *cli.App, path []*cli.Command) Page {
 	name := app.Name
 	for _, c := range path {
@@ -115,8 +116,8 @@ func PageOf(app *cli.App, path []*cli.Command) Page {
 	return p
 }
 
-// cutParagraph separates the first paragraph from the rest. A paragraph that introduces a list is
-// not separated from it.
+// cutParagraph separates the first paragraph of a text from the rest. If that paragraph introduces
+// a list, the list belongs to it.
 func cutParagraph(text string) (first, rest string) {
 	first, rest, _ = strings.Cut(text, "\n\n")
 	if i := strings.Index(first, "\n  "); i >= 0 {
@@ -125,8 +126,7 @@ func cutParagraph(text string) (first, rest string) {
 	return first, rest
 }
 
-// required returns the part of a usage line for the required flags. Alternatives are joined by a
-// bar.
+// required returns the required flags for a usage line. Alternative flags are joined by a bar.
 func required(groups []FlagGroup, choices [][]string) string {
 	var out []string
 	for _, choice := range choices {
@@ -149,7 +149,8 @@ func required(groups []FlagGroup, choices [][]string) string {
 	return strings.Join(out, " ")
 }
 
-// groupFlags sorts flags into the groups of pages.go. The required ones come first.
+// groupFlags sorts flags into the groups of pages.go. The group of required flags comes first.
+// choices has the required flags, as in Required.
 func groupFlags(all []cli.Flag, choices [][]string) []FlagGroup {
 	needed := slices.Concat(choices...)
 	byTitle := map[string][]Flag{}
@@ -201,7 +202,7 @@ func rows(commands []*cli.Command) []Row {
 	return out
 }
 
-// groupCommands sorts the commands of the program into the groups of pages.go.
+// groupCommands sorts the commands of imagegate into the groups of pages.go.
 func groupCommands(commands []*cli.Command) []CommandGroup {
 	left := rows(commands)
 	var out []CommandGroup
@@ -221,8 +222,9 @@ func groupCommands(commands []*cli.Command) []CommandGroup {
 	return out
 }
 
-// Variables returns the line about environment variables for the help of a command, or "" if no
-// flag has a variable. A variable has the name of its flag, unless the line says otherwise.
+// Variables returns the line about environment variables in the help of a command. It returns "" if
+// no flag has a variable. The line shows one variable as an example, each variable that is not
+// named after its flag, and the flags without a variable.
 func (p Page) Variables(prefix string) string {
 	var first, without, odd []string
 	for _, g := range p.Flags {
@@ -254,12 +256,12 @@ func variableOf(prefix, flag string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(strings.TrimLeft(flag, "-"), "-", "_"))
 }
 
-// Required returns the flags that a command requires. name is the full name of the command. One
-// flag of each list is required.
+// Required returns the required flags of a command, by its full name. One flag of each inner list
+// must be given.
 func Required(name string) [][]string { return pages[name].required }
 
-// Missing returns a message for each flag without a group and each command without examples in
-// pages.go. A test requires that the result is empty.
+// Missing returns a message for each flag that is in no group of pages.go, and for each command
+// without examples. A test requires that there are none.
 func Missing(app *cli.App) []string {
 	var out []string
 	Walk(app, func(p Page) {
@@ -277,8 +279,8 @@ func Missing(app *cli.App) []string {
 	return out
 }
 
-// Asked reports whether a command line asks for help with a flag, and returns the command. args
-// begins with the name of the program.
+// Asked reports whether a command line has a help flag, and returns the command that the help is
+// about. args begins with the name of the program.
 func Asked(app *cli.App, args []string) (path []*cli.Command, ok bool) {
 	path, rest := flags.Walk(app.Commands, args[min(1, len(args)):])
 	for _, a := range rest {
@@ -292,8 +294,8 @@ func Asked(app *cli.App, args []string) (path []*cli.Command, ok bool) {
 	return nil, false
 }
 
-// Environment writes the environment variables of all commands, with the flags that they set. The
-// text is from the first command that has the flag.
+// Environment writes the environment variables of all commands, with the flags that they set. If
+// several commands have a flag, the description comes from the first one.
 func Environment(w io.Writer, app *cli.App, width int) error {
 	byName := map[string]Row{}
 	collect := func(p Page) {
@@ -318,8 +320,8 @@ func Environment(w io.Writer, app *cli.App, width int) error {
 	return err
 }
 
-// Walk calls visit with the page of the program, and with the page of every command that is not
-// hidden.
+// Walk calls visit with the page of imagegate itself, and then with the page of every command that
+// is not hidden.
 func Walk(app *cli.App, visit func(Page)) {
 	var walk func(path, next []*cli.Command)
 	walk = func(path, next []*cli.Command) {

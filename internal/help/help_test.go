@@ -10,7 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// tree returns a test program with one group of commands.
+// tree returns a small program with one group of commands.
 func tree() *cli.App {
 	return &cli.App{Name: "imagegate", Usage: "try", Commands: []*cli.Command{
 		{Name: "check", Usage: "check an image", ArgsUsage: "IMAGE", Description: "Checks it.\n\nIMAGE is one of\n  oci:PATH   a folder", Flags: []cli.Flag{
@@ -92,7 +92,8 @@ Exit codes: 0 is success, 2 is a denial, every other code is
 	}
 }
 
-// TestHelpOfTheProgram checks the groups of commands and the exit codes.
+// TestHelpOfTheProgram checks that the help of imagegate itself lists the groups of commands and
+// the exit codes.
 func TestHelpOfTheProgram(t *testing.T) {
 	var out bytes.Buffer
 	if err := pageOf(t).Text(&out, TextOptions{}); err != nil {
@@ -119,8 +120,9 @@ func TestMissingNamesFlagsWithoutAGroup(t *testing.T) {
 	}
 }
 
-// TestHelpShowsNoValueOfAVariable checks that the default in the help is not the value that a
-// variable gave the flag in an earlier command of the same process.
+// TestHelpShowsNoValueOfAVariable checks that help shows the real default of a flag. In one
+// process, the flag library would otherwise show the value of a variable that an earlier command
+// has read.
 func TestHelpShowsNoValueOfAVariable(t *testing.T) {
 	t.Setenv("X_SIZE", "s3cret")
 	app := tree()
@@ -161,7 +163,7 @@ func TestAsked(t *testing.T) {
 	}
 }
 
-// TestManualPageIsEscaped checks that troff does not interpret any text of a command as a request.
+// TestManualPageIsEscaped checks that troff cannot take any text of a command for a troff request.
 func TestManualPageIsEscaped(t *testing.T) {
 	p := pageOf(t, "check")
 	p.Brief = ".de it's a back\\slash\n'quote\n  .nf fixed - line"
@@ -242,8 +244,8 @@ func TestCandidates(t *testing.T) {
 	}
 }
 
-// TestPowerShellQuotesCandidates checks that the script inserts no candidate as it is: a word such as
-// "@policy.yaml" would be splatting.
+// TestPowerShellQuotesCandidates checks that the PowerShell script quotes candidates. Without
+// quotes, a word such as "@policy.yaml" would be the splatting operator.
 func TestPowerShellQuotesCandidates(t *testing.T) {
 	script, err := Script("powershell")
 	if err != nil {

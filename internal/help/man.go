@@ -60,8 +60,8 @@ func (p Page) Man(w io.Writer, version string) error {
 	return err
 }
 
-// Manuals calls write with the file name and the content of each manual page: one for the program,
-// and one for every command. It stops at the first error.
+// Manuals calls write with the file name and the content of each manual page: one for imagegate
+// itself, and one for every command. It stops at the first error, and returns it.
 func Manuals(app *cli.App, write func(name string, page []byte) error) error {
 	var failed error
 	Walk(app, func(p Page) {
@@ -76,7 +76,7 @@ func Manuals(app *cli.App, write func(name string, page []byte) error) error {
 	return failed
 }
 
-// ManName returns the name of the page's file, such as "imagegate-check.1".
+// ManName returns the file name of the manual page, such as "imagegate-check.1".
 func (p Page) ManName() string { return strings.ReplaceAll(p.Name, " ", "-") + ".1" }
 
 // exitCodes returns the table of exit codes without its title.
@@ -85,7 +85,7 @@ func exitCodes() string { return strings.TrimPrefix(ExitCodes, "Exit codes:\n") 
 // troff is a buffer for a manual page. Its methods escape text.
 type troff struct{ bytes.Buffer }
 
-// escapes are the characters that troff would interpret.
+// escapes replaces the characters that troff would interpret.
 var escapes = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`)
 
 func escaped(s string) string { return escapes.Replace(s) }
@@ -97,7 +97,7 @@ func (m *troff) macro(format string, args ...any) { fmt.Fprintf(m, format+"\n", 
 
 func (m *troff) section(title string) { m.macro(".SH %s", quoted(title)) }
 
-// paragraph begins a paragraph, unless a section or another macro has just begun one.
+// paragraph begins a new paragraph, unless a section or another macro has just begun one.
 func (m *troff) paragraph() {
 	last := m.Bytes()
 	last = last[bytes.LastIndexByte(last[:max(len(last)-1, 0)], '\n')+1:]
@@ -123,7 +123,8 @@ func (m *troff) item(term, text string) {
 	m.text(text)
 }
 
-// description writes paragraphs. It keeps the form of lines that begin with two spaces.
+// description writes paragraphs of text. Lines that begin with two spaces are not wrapped or
+// joined.
 func (m *troff) description(s string) {
 	var fixed []string
 	flush := func() {

@@ -2,7 +2,7 @@ package help
 
 import "slices"
 
-// ExitCodes is the table of exit codes.
+// ExitCodes is the table of exit codes in the help.
 const ExitCodes = `Exit codes:
     0  the image passed, or an override let it through
     1  there is no decision; or the image was promoted, but a report could not
@@ -21,7 +21,7 @@ the same command may succeed later without a change.`
 // exitCodesLine replaces the table of exit codes in the help of each command.
 const exitCodesLine = "0 is success, 2 is a denial, every other code is an error: imagegate help exit-codes"
 
-// Titles of groups that the code refers to.
+// These are the titles of the groups that the code refers to.
 const (
 	requiredTitle = "Required"
 	otherTitle    = "Other"
@@ -39,8 +39,8 @@ var commandGroups = []struct {
 	{otherTitle, []string{"completion", "man", "help", "version"}},
 }
 
-// flagTitles lists the flags by group, in the order of the help. A flag is in the same group for
-// every command, except that the required flags of a command are in the group "Required".
+// flagTitles lists the flags of each group, in the order of the help. A flag is in the same group
+// in every command. But the required flags of a command are in the group "Required".
 var flagTitles = []struct {
 	title string
 	names []string
@@ -75,9 +75,9 @@ func titleOf(f Flag) string {
 	return otherTitle
 }
 
-// page has the parts of a command's help that are not in the command tree.
+// page has the parts of a command's help that the command tree does not contain.
 type page struct {
-	// required lists the required flags: one flag of each list must be given.
+	// required lists the required flags. One flag of each inner list must be given.
 	required [][]string
 	// brief replaces the first paragraph of the description in the short help.
 	brief    string

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// serveVariable is an environment variable that makes the test binary act as imagegate. The
-// completion scripts then call it.
+// serveVariable is an environment variable that makes the test binary act as imagegate, so that
+// completion scripts can call the test binary.
 const serveVariable = "HELP_TEST_COMPLETE"
 
 func TestMain(m *testing.M) {
@@ -28,8 +28,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// shells has a script for each shell. The script prints the completions of a command line, one a
-// line.
+// shells has a test script for each shell. The script loads the completion script and prints the
+// completions of a command line, one on each line.
 var shells = map[string]string{
 	// compopt works only while bash completes a line, so replace it.
 	"bash": `compopt() { :; }; source script.bash; COMP_LINE=$1 COMP_POINT=${#1}; _imagegate; printf '%s\n' "${COMPREPLY[@]}"`,
@@ -45,8 +45,8 @@ var shells = map[string]string{
 	"fish": `source script.fish; complete -C "$argv[1]" | string replace -r '\t.*' ''; true`,
 }
 
-// TestShellsComplete checks the scripts in the shells that are installed: commands, flags, values
-// with "=" and ":", and files.
+// TestShellsComplete checks, in each installed shell, that the completion script completes
+// commands, flags, values with "=" and ":", and files.
 func TestShellsComplete(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, content string, mode os.FileMode) {

@@ -12,8 +12,8 @@ const DefaultWidth = 80
 const (
 	minWidth = 40
 	maxWidth = 110
-	// maxHeading is the maximum width of the column of flags. The description of a longer flag is
-	// on the next line.
+	// maxHeading is the maximum width of the left column, which has the flags. A longer flag has
+	// its description on the next line.
 	maxHeading = 28
 )
 
@@ -60,7 +60,7 @@ func (p Page) Text(w io.Writer, o TextOptions) error {
 	return err
 }
 
-// bounded returns the width, limited to a useful range.
+// bounded returns width limited to a useful range, or DefaultWidth for 0.
 func bounded(width int) int {
 	if width == 0 {
 		return DefaultWidth

@@ -13,7 +13,7 @@ import (
 )
 
 // Writer writes lines of text. It sanitizes every line, so that no caller can forget to do so.
-// Write errors are kept until Flush returns them.
+// Flush returns the first write error.
 type Writer struct {
 	out   *bufio.Writer
 	width int
@@ -21,7 +21,7 @@ type Writer struct {
 	gap   bool // an empty line must be written before the next text
 }
 
-// Style is the parameter of an ANSI style sequence.
+// Style is the parameter of an ANSI escape sequence that sets colors or bold text.
 type Style string
 
 const (
@@ -44,7 +44,8 @@ func (l *Writer) Flush() error { return l.out.Flush() }
 // end ends the current line.
 func (l *Writer) end() { l.raw("\n") }
 
-// Space requests an empty line before the next text. Repeated requests still give one empty line.
+// Space requests an empty line before the next text. Several requests in a row give only one empty
+// line.
 func (l *Writer) Space() { l.gap = true }
 
 func (l *Writer) raw(s string) {
@@ -80,8 +81,8 @@ func (l *Writer) Heading(s Style, name, text string) {
 	l.end()
 }
 
-// Paragraph writes text wrapped between words. first is written before the first line. The other
-// lines begin in the column rest. Words are never broken, so that identifiers and paths can be
+// Paragraph writes text wrapped between words. It writes first before the first line. Wrapped lines
+// are indented to the column rest. Words are never broken, so that identifiers and paths can be
 // copied.
 func (l *Writer) Paragraph(s Style, first string, rest int, text string) {
 	l.raw(first)
@@ -94,7 +95,7 @@ func (l *Writer) Item(indent int, text string) {
 	l.Paragraph(Plain, strings.Repeat(" ", indent), indent+2, text)
 }
 
-// Whole writes an indented line without wrapping it, so that users can copy the line.
+// Whole writes text on one indented line without wrapping, so that users can copy it.
 func (l *Writer) Whole(indent int, text string) {
 	l.raw(strings.Repeat(" ", indent) + Limit(text, 0) + "\n")
 }
@@ -141,8 +142,8 @@ func (l *Writer) Table(indent int, rows []Row) {
 	}
 }
 
-// row writes one row of a table, on several lines if the cells do not fit. A row that fits on one
-// line only without the alignment is not aligned.
+// row writes one row of a table, on several lines if its cells do not fit on one. If a row fits on
+// one line only without aligned columns, it is written without alignment.
 func (l *Writer) row(indent int, widths []int, cells []Cell) {
 	const gap = 2
 	aligned, bare := indent-gap, indent-gap

@@ -48,7 +48,8 @@ func checkSafe(t *testing.T, text string) {
 	}
 }
 
-// TestTableFits checks that rows are aligned if they fit, and wrapped between cells otherwise.
+// TestTableFits checks that a row that fits is aligned, and that a longer row is wrapped only
+// between cells.
 func TestTableFits(t *testing.T) {
 	var out bytes.Buffer
 	l := New(&out, 40, false)

@@ -30,7 +30,7 @@ const (
 // It does not escape markup: HTML and Markdown need their own escaping, too.
 func Sanitize(s string) string { return Limit(s, maxText) }
 
-// Limit sanitizes a text like Sanitize, and limits the result to limit runes; 0 means no limit.
+// Limit sanitizes a text like Sanitize, and cuts the result after limit runes. 0 means no limit.
 func Limit(s string, limit int) string {
 	var b strings.Builder
 	count, marks := 0, 0

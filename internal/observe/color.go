@@ -8,7 +8,7 @@ import (
 	"golang.org/x/term"
 )
 
-// Colors are the values of the flag --color.
+// Colors are the valid values of the flag --color.
 var Colors = []string{"auto", "always", "never"}
 
 // UseColor decides whether output has colors. choice is "auto", "always" or "never"; "" means auto.

@@ -8,8 +8,8 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// lines is a display for logs. It writes a line at the end of each step, and regular lines about
-// each step that runs for long.
+// lines is a progress display for logs. It writes a line when a step ends, and a line every ten
+// seconds about each step that still runs.
 type lines struct {
 	log    func(msg string, args ...any)
 	redact func(string) string

@@ -21,7 +21,7 @@ import (
 // Mode selects the display.
 type Mode string
 
-// The modes. The zero Mode is Auto.
+// These are the display modes. The zero Mode acts as Auto.
 const (
 	Auto  Mode = "auto"  // TTY if the output is a terminal, otherwise Plain
 	Plain Mode = "plain" // a line when a step ends, and one every ten seconds while the step runs
@@ -34,7 +34,7 @@ var Modes = []string{string(Auto), string(Plain), string(TTY), string(Quiet)}
 
 // Options configure the display. Now and Redact are required.
 type Options struct {
-	// Mode is the kind of display. "" means Auto. JSON lines need Plain.
+	// Mode selects the display. "" means Auto. JSON lines require Plain.
 	Mode Mode
 	// Format is the format of lines: "text" or "json". "" means text.
 	Format string
@@ -87,7 +87,7 @@ type display interface {
 	ended(s *running, took time.Duration, err error, others []*running, now time.Time)
 	// tick updates the running steps.
 	tick(steps []*running, now time.Time)
-	// close removes the lines that would be redrawn.
+	// close removes the lines of running steps from the terminal.
 	close()
 }
 
@@ -101,8 +101,8 @@ type running struct {
 
 type transfer struct{ done, total int64 }
 
-// bytes returns how many bytes were transferred, and the total size of the blobs whose transfer has
-// begun.
+// bytes returns how many bytes of the step's blobs were transferred, and the total size of the
+// blobs whose transfer has begun.
 func (s *running) bytes() (done, total int64) {
 	for _, b := range s.blobs {
 		done, total = done+b.done, total+max(b.total, b.done)
@@ -120,8 +120,8 @@ type speed struct {
 // leastTime is the minimum duration of a step before its transfer rate is calculated.
 const leastTime = 500 * time.Millisecond
 
-// speed returns the average rate since the step began. The remaining time is too low at first,
-// because the total size grows with each blob that begins.
+// speed returns the average transfer rate since the step began. The estimated remaining time is too
+// low at first, because the total size grows with each blob whose transfer begins.
 func (s *running) speed(now time.Time) speed {
 	out := speed{}
 	out.done, out.total = s.bytes()
@@ -154,9 +154,10 @@ func WithDisplay(ctx context.Context, p gate.Progress) context.Context {
 	return context.WithValue(ctx, contextKey{}, p)
 }
 
-// Pause clears the display of ctx and keeps it away, so that a prompt or an address on the terminal
-// stays readable. The caller must call resume, which shows the display below that text. Steps that
-// end in between are shown then. Without a display, Pause does nothing.
+// Pause removes the display of ctx from the terminal until resume is called, so that a prompt or a
+// URL on the terminal stays readable. The caller must call resume, which shows the display below
+// that text. Steps that ended in the meantime are shown then. If ctx has no display, Pause does
+// nothing.
 func Pause(ctx context.Context) (resume func()) {
 	t, ok := ctx.Value(contextKey{}).(*tracker)
 	if !ok {
@@ -176,7 +177,7 @@ func Pause(ctx context.Context) (resume func()) {
 	})
 }
 
-// release shows what the display missed.
+// release shows the events that the display missed while it was paused.
 func (t *tracker) release() {
 	for _, show := range t.held {
 		show()
@@ -184,7 +185,7 @@ func (t *tracker) release() {
 	t.held = nil
 }
 
-// run starts the regular updates of the display. Calling stop ends them.
+// run updates the display at this interval until stop is called.
 func (t *tracker) run(every time.Duration) (stop func()) {
 	ticker, quit := time.NewTicker(every), make(chan struct{})
 	var ended sync.WaitGroup
@@ -218,7 +219,8 @@ func (t *tracker) tick() {
 	}
 }
 
-// Start adds a step to the running steps. Calling done removes the step.
+// Start adds a step to the running steps. The caller must call done with the result of the step,
+// which ends it.
 func (t *tracker) Start(ctx context.Context, step gate.Step) (context.Context, func(error)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -247,8 +249,9 @@ func (t *tracker) add(step gate.Step) *running {
 	return s
 }
 
-// Bytes adds the bytes to the current step of the image and stage. Bytes without a step, such as
-// the download of a database, become a step that never ends.
+// Bytes records the transferred bytes of a blob for the running step, or for another step of the
+// same image and stage. If there is none, as for the download of a database, Bytes adds a step that
+// never ends.
 func (t *tracker) Bytes(step gate.Step, blob string, done, total int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

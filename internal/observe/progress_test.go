@@ -21,7 +21,7 @@ import (
 	"github.com/imagegate/imagegate/internal/redact"
 )
 
-// clock is a clock whose time a test sets.
+// clock is a clock that tests set.
 type clock struct {
 	mu sync.Mutex
 	t  time.Time
@@ -45,7 +45,7 @@ var (
 	arm64 = gate.Step{Image: "registry.example/app:1", Stage: gate.Catalog, Subject: "linux/arm64"}
 )
 
-// screen returns the text that a terminal shows after the escape sequences in out.
+// screen returns the lines that a terminal would show after this output.
 func screen(t *testing.T, out string) string {
 	t.Helper()
 	var rows []string
@@ -62,8 +62,8 @@ func screen(t *testing.T, out string) string {
 	return strings.Join(rows, "\n")
 }
 
-// TestTerminalShowsEachRunningStep checks the text on the terminal while two steps run at once, and
-// after each has ended.
+// TestTerminalShowsEachRunningStep checks the lines on a terminal while two steps run at the same
+// time, and after each of them ends.
 func TestTerminalShowsEachRunningStep(t *testing.T) {
 	c := &clock{t: time.Unix(1e9, 0)}
 	var out bytes.Buffer
@@ -97,8 +97,8 @@ func TestTerminalShowsEachRunningStep(t *testing.T) {
 	one(nil)
 }
 
-// TestPausedDisplayErasesNothing checks that the address and the prompt of a login stay on the terminal
-// while steps run and end, and that the display goes on below them.
+// TestPausedDisplayErasesNothing checks that the URL and the prompt of a login stay on the terminal
+// while steps run and end. After the pause, the display continues below them.
 func TestPausedDisplayErasesNothing(t *testing.T) {
 	c := &clock{t: time.Unix(1e9, 0)}
 	var out bytes.Buffer
@@ -134,7 +134,7 @@ func TestPausedDisplayErasesNothing(t *testing.T) {
 	Pause(t.Context())() // without a display
 }
 
-// TestLineNeverWraps checks that every line of the display fits the width of the terminal.
+// TestLineNeverWraps checks that no line of the display is wider than the terminal.
 func TestLineNeverWraps(t *testing.T) {
 	for _, width := range []int{0, 20, 40} {
 		b := &board{width: func() int { return width }}
@@ -224,7 +224,7 @@ func TestModeSelectsTheDisplay(t *testing.T) {
 	}
 }
 
-// TestEventsOfManyImagesMayMix checks that several goroutines can report progress at the same time.
+// TestEventsOfManyImagesMayMix checks that several goroutines can report progress concurrently.
 func TestEventsOfManyImagesMayMix(t *testing.T) {
 	var out bytes.Buffer
 	p, stop, err := New(&out, Options{Mode: TTY, Now: time.Now, Redact: redact.URLs})
@@ -284,7 +284,7 @@ func TestNoLogLineIsACommand(t *testing.T) {
 	}
 }
 
-// TestUseColor checks the flag --color and the environment variables for colors.
+// TestUseColor checks how --color and the environment variables select colors.
 func TestUseColor(t *testing.T) {
 	for name, c := range map[string]struct {
 		choice   string

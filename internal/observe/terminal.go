@@ -11,8 +11,8 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// board is a display on the last lines of a terminal, one line for each running step. A step that
-// has ended leaves a line above them.
+// board is a progress display at the bottom of a terminal, with one line for each running step. A
+// step that ends leaves a line above.
 type board struct {
 	w     io.Writer
 	width func() int
@@ -55,8 +55,8 @@ func (b *board) tick(steps []*running, now time.Time) { b.draw(nil, steps, now) 
 
 func (b *board) close() { b.draw(nil, nil, time.Time{}) }
 
-// draw replaces the lines of the running steps. stay has lines that are added above them and
-// remain. draw writes once, so that the terminal does not flicker.
+// draw redraws the lines of the running steps. The lines in stay are written above them and are not
+// redrawn later. draw makes only one write, so that the terminal does not flicker.
 func (b *board) draw(stay []string, steps []*running, now time.Time) {
 	if len(stay)+len(steps)+b.drawn == 0 {
 		return
@@ -100,8 +100,8 @@ func status(s *running, now time.Time) string {
 	return out
 }
 
-// fit cuts a line to the width of the terminal minus less columns. A longer line would wrap, and
-// the next update would leave a part of it on the screen.
+// fit cuts a line to the width of the terminal, minus less columns. A longer line would wrap, and
+// the next redraw would not remove all of it.
 func (b *board) fit(line string, less int) string {
 	width := 0
 	if b.width != nil {

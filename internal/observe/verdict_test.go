@@ -10,8 +10,8 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// TestVerdictIsOneStructuredLine checks the keys and the level of the verdict for each kind of end, and
-// that hostile text stays on the line.
+// TestVerdictIsOneStructuredLine checks the keys and the level of the logged verdict for each
+// outcome, and that hostile text cannot break the line.
 func TestVerdictIsOneStructuredLine(t *testing.T) {
 	for name, tt := range map[string]struct {
 		decision       *policy.Decision

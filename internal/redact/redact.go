@@ -10,11 +10,12 @@ import (
 // hidden replaces a secret in printed text.
 const hidden = "***"
 
-// minSecret is the minimum length in bytes of a secret that is removed. Shorter
-// values would match ordinary text.
+// minSecret is the minimum length in bytes of a secret that Text removes. Shorter secrets would
+// match ordinary text.
 const minSecret = 6
 
-// Text removes user names, passwords and queries in URLs, and every occurrence of the secrets.
+// Text removes user names, passwords and queries from URLs in text, and every occurrence of the
+// given secrets.
 func Text(text string, secrets ...string) string {
 	for _, s := range secrets {
 		if len(s) >= minSecret {
@@ -42,7 +43,7 @@ func URLs(text string) string {
 	}
 }
 
-// redactURL removes the secrets from a URL. a is the part of the URL after "://".
+// redactURL removes the secrets from a URL. a is the part after "://".
 func redactURL(a string) string {
 	end := strings.IndexAny(a, "/?#")
 	if end < 0 {
@@ -62,7 +63,7 @@ func redactURL(a string) string {
 	return a
 }
 
-// secretForms match text that only occurs in secrets.
+// secretForms are patterns that match only secrets.
 var secretForms = []*regexp.Regexp{
 	regexp.MustCompile(`-----BEGIN |PRIVATE KEY|AGE-SECRET-KEY-|LS0tLS1CRUdJTi`), // LS0t... is "-----BEGIN" in base64
 	regexp.MustCompile(`GSM49|hkiG9w0B|AwBQYDK2Vw|IBAAKC[A-Z]`),                  // object identifiers of keys, as base64 of DER
@@ -70,11 +71,12 @@ var secretForms = []*regexp.Regexp{
 	regexp.MustCompile(`\b(gh[pousr]_|github_pat_|glpat-|xox[abp]-|hvs\.|AKIA)[A-Za-z0-9_-]{12,}`),
 }
 
-// encoded matches text that may be base64: a long part of a value, or a whole value.
+// encoded matches text that may be base64: 36 or more characters inside a value, or a whole value
+// of 40 or more.
 var encoded = regexp.MustCompile(`[A-Za-z0-9+_-]{36,}|^[A-Za-z0-9+][A-Za-z0-9+/]{39,}={0,2}$`)
 
-// MaxName is the maximum length of a name, in bytes. Paths are never longer, so a longer value must
-// be a document.
+// MaxName is the maximum length of a name, in bytes. It is the usual limit for paths, so a longer
+// value must be a document.
 const MaxName = 4096
 
 // IsSecret reports whether a value looks like a key, a token or a document instead of a name.

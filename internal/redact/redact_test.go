@@ -2,7 +2,8 @@ package redact
 
 import "testing"
 
-// TestTextHasNoSecret checks that Text removes only credentials in URLs and the given secrets.
+// TestTextHasNoSecret checks that Text removes credentials in URLs and the given secrets, and
+// nothing else.
 func TestTextHasNoSecret(t *testing.T) {
 	for in, want := range map[string]string{
 		"nothing to hide":                                       "nothing to hide",

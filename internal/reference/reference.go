@@ -1,5 +1,5 @@
 // Package reference parses the image references that a user types, and explains typical mistakes: a
-// web address, the path of a file, a destination without a tag.
+// URL, the path of a file, a destination without a tag.
 //
 // If the error alone does not say what to type, an [*Error] has a hint.
 package reference
@@ -19,7 +19,7 @@ import (
 	"github.com/imagegate/imagegate/internal/names"
 )
 
-// Error is a reference that cannot be parsed.
+// Error is the error for a reference that cannot be parsed.
 type Error struct {
 	Err  error
 	hint string
@@ -97,8 +97,9 @@ func canonicalTag(t name.Tag) string {
 	return names.Canonical(string(gate.Registry)+"://"+t.Context().Name()) + ":" + t.TagStr()
 }
 
-// canonicalSource returns the canonical name of an image in a registry with its tag, even if a
-// digest follows the tag. It returns "" for any other image.
+// canonicalSource returns the canonical name of a registry image with its tag, even if the
+// reference also has a digest. It returns "" for an image that has only a digest, or is not in a
+// registry.
 func canonicalSource(src gate.Source) string {
 	if src.Transport != gate.Registry {
 		return ""
@@ -139,7 +140,7 @@ func parseTag(s string) (name.Tag, error) {
 	return tag, nil
 }
 
-// withoutTag removes the tag from a reference.
+// withoutTag removes the tag, if any, from a reference.
 func withoutTag(s string) string {
 	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, '/') {
 		return s[:i]
@@ -159,8 +160,8 @@ func Approved(s string) (name.Reference, error) {
 	return ref, nil
 }
 
-// Repository parses the name of a repository in an approved registry. The result has the spelling
-// that signatures contain.
+// Repository parses the name of a repository in an approved registry. The result is in the
+// canonical form that signatures contain.
 func Repository(s string) (name.Repository, error) {
 	if err := checkScheme(s); err != nil {
 		return name.Repository{}, err
@@ -172,7 +173,7 @@ func Repository(s string) (name.Repository, error) {
 	return repo, nil
 }
 
-// parse parses a reference, with or without "docker://", using the function parse.
+// parse normalizes a reference, removes "docker://", and parses it with the given function.
 func parse[T any](s string, parse func(string, ...name.Option) (T, error)) (T, error) {
 	normal, err := names.Normalize(strings.TrimPrefix(s, string(gate.Registry)+"://"))
 	if err != nil {
@@ -182,8 +183,8 @@ func parse[T any](s string, parse func(string, ...name.Option) (T, error)) (T, e
 	return parse(normal, name.StrictValidation)
 }
 
-// checkScheme returns an error for a URL. The scheme "http://" does not select plain HTTP, because
-// the same reference would then have two meanings.
+// checkScheme returns an error for an http or https URL. The scheme "http://" must not select plain
+// HTTP, because a reference would then have two meanings.
 func checkScheme(s string) error {
 	for _, scheme := range []string{"http://", "https://"} {
 		rest, ok := strings.CutPrefix(s, scheme)

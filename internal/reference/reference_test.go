@@ -15,7 +15,7 @@ func hintOf(err error) string {
 	return ""
 }
 
-// TestMistakesAreExplained checks that the error for each typical mistake says what to type
+// TestMistakesAreExplained checks that the error or hint for each typical mistake says what to type
 // instead.
 func TestMistakesAreExplained(t *testing.T) {
 	t.Chdir(t.TempDir())

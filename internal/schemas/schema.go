@@ -17,26 +17,26 @@ import (
 	"time"
 )
 
-// Keywords is a part of a schema. encoding/json sorts its keys.
+// Keywords is a part of a JSON Schema: keywords with their values. encoding/json sorts the keys.
 type Keywords = map[string]any
 
-// Options describe a schema.
+// Options configure the generated schema.
 type Options struct {
-	// Root is the path of this module's folder, where the comments are read.
+	// Root is the path of the root folder of this module, whose source files have the comments.
 	Root string
-	// Title is the title of the schema, and ID its URI. Without an ID, the schema has none.
+	// Title is the title of the schema. ID is its URI, or "" for a schema without one.
 	Title, ID string
-	// Enums are the types that have a fixed set of values.
+	// Enums has the allowed values of each type with a fixed set of values.
 	Enums map[reflect.Type][]string
-	// Const are the values of fields of the type that never change, by JSON key.
+	// Const maps JSON keys to values. A field with such a key always has that value.
 	Const map[string]string
-	// Closed forbids unknown fields. A published schema is open; a closed one shows in a test that no
-	// field is missing.
+	// Closed forbids unknown fields. Published schemas are open. Tests use a closed schema to find
+	// fields that the schema lacks.
 	Closed bool
 }
 
-// Of returns the JSON Schema (2020-12) of a struct type. It returns an error if a type of a field has
-// no JSON form, or a field has no JSON key.
+// Of returns the JSON Schema (2020-12) of a struct type. It returns an error if a field has no JSON
+// key, or a type without a JSON form.
 func Of(of reflect.Type, o Options) ([]byte, error) {
 	m := &maker{Options: o, comments: map[string]string{}, read: map[string]bool{}, defs: Keywords{}}
 	root := m.object(of)
@@ -68,7 +68,7 @@ func Of(of reflect.Type, o Options) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// maker makes one schema.
+// maker generates one schema.
 type maker struct {
 	Options
 	comments map[string]string // by "package path.Type" and "package path.Type.Field"
@@ -81,7 +81,8 @@ func (m *maker) fail(err error) {
 	m.err = cmp.Or(m.err, err)
 }
 
-// value returns the schema of a value. Named structs are definitions.
+// value returns the schema of a value. For a named struct, it adds a definition and returns a
+// reference to it.
 func (m *maker) value(of reflect.Type) Keywords {
 	if values, ok := m.Enums[of]; ok {
 		return Keywords{"enum": values}
@@ -129,7 +130,8 @@ func (m *maker) object(of reflect.Type) Keywords {
 	return out
 }
 
-// fields adds the fields of a struct, and the fields of its embedded structs.
+// fields adds the schemas of a struct's fields to properties, including the fields of embedded
+// structs.
 func (m *maker) fields(of reflect.Type, properties Keywords, required *[]string) {
 	for i := range of.NumField() {
 		f := of.Field(i)
@@ -152,7 +154,8 @@ func (m *maker) fields(of reflect.Type, properties Keywords, required *[]string)
 	}
 }
 
-// comment returns the comment of a type, or of a field of it, as one paragraph.
+// comment returns the doc comment of a type or, if field is not "", of one of its fields, as one
+// paragraph.
 func (m *maker) comment(of reflect.Type, field string) string {
 	if path := of.PkgPath(); !m.read[path] {
 		m.read[path] = true
@@ -165,7 +168,7 @@ func (m *maker) comment(of reflect.Type, field string) string {
 	return m.comments[key]
 }
 
-// readComments reads the comments of a package of this module.
+// readComments reads the doc comments in the package at an import path of this module.
 func (m *maker) readComments(path string) {
 	_, dir, ok := strings.Cut(path, "/imagegate/imagegate/")
 	files, err := filepath.Glob(filepath.Join(m.Root, dir, "*.go"))
@@ -201,7 +204,7 @@ func (m *maker) readComments(path string) {
 	}
 }
 
-// describe keeps a comment as a description: without the name that a comment in Go begins with.
+// describe stores a comment as a description, without the Go name that it begins with.
 func (m *maker) describe(key, name, comment string) {
 	text := strings.Join(strings.Fields(comment), " ")
 	text = regexp.MustCompile("^"+name+" (is|are|has) ").ReplaceAllString(text, "")

@@ -9,13 +9,13 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// This file finds the position of a character of a YAML scalar in the file. yaml.v3 reports only
-// where a scalar begins, and not how the scalar was folded or indented.
+// This file maps a character of a YAML scalar to its position in the file. yaml.v3 reports only
+// where a scalar begins, not how it was folded or indented.
 
 // Locator returns a function that converts a line (from 1) and a column (from 0) of text to the
 // position in the document. text is the value of the scalar n, with or without the surrounding
-// white space. If the characters cannot be found in the file, the position is the beginning of the
-// scalar.
+// white space. If the characters of text cannot be found in the file, the position is always the
+// start of the scalar.
 func (d *Decoder) Locator(n *yaml.Node, text string) func(line, column int) Position {
 	places, ok := scalarPlaces(strings.Split(string(d.source), "\n"), n, text)
 	return func(line, column int) Position {
@@ -35,10 +35,10 @@ func (d *Decoder) Locator(n *yaml.Node, text string) func(line, column int) Posi
 // place is a line and a column of a file, both counted from 0.
 type place struct{ line, column int }
 
-// scalarPlaces returns the place of each character of text, and one more place after the last.
-// Every scalar style keeps the order of the characters that are not white space, so scalarPlaces
-// searches for them one after the other. White space gets the place where the search for the next
-// character begins.
+// scalarPlaces returns the place of each character of text, and one more place after the last
+// character. Every scalar style keeps the order of the characters that are not white space, so
+// scalarPlaces searches the file for one after the other. White space gets the place where the
+// search for the next character begins.
 func scalarPlaces(lines []string, n *yaml.Node, text string) ([]place, bool) {
 	at := place{n.Line - 1, n.Column - 1}
 	switch n.Style {
@@ -82,8 +82,8 @@ func (s *scalarReader) goTo(at place) {
 	}
 }
 
-// next returns the next character of the value and its place. The end of a line counts as white
-// space.
+// next returns the next character of the scalar's value and its place. The end of a line is
+// returned as white space. ok is false at the end of the file.
 func (s *scalarReader) next() (at place, r rune, ok bool) {
 	at = s.place
 	if s.line >= len(s.lines) {

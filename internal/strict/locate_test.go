@@ -9,7 +9,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// FuzzScalarPlaces writes a text in each of YAML's scalar styles, parses the result, and checks the
+// FuzzScalarPlaces writes a text in each scalar style of YAML, parses the file, and checks the
 // place of every character.
 func FuzzScalarPlaces(f *testing.F) {
 	for _, text := range []string{

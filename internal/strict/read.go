@@ -13,7 +13,8 @@ import (
 	"github.com/imagegate/imagegate/internal/suggest"
 )
 
-// Mapping reads a mapping that may have only these fields. what names the mapping in messages.
+// Mapping reads a mapping that may have only these fields, and records a problem for every other
+// key. what names the mapping in messages.
 func (d *Decoder) Mapping(n *yaml.Node, what string, fields ...Field) {
 	if n.Kind != yaml.MappingNode {
 		d.WrongType(n, what, "a mapping")
@@ -82,8 +83,8 @@ func (d *Decoder) List(limit int, item func(*yaml.Node)) Reader {
 	}
 }
 
-// Scalar reads a scalar of one of these YAML types ("!!str") with the function parse. want
-// describes the expected value in messages.
+// Scalar returns a Reader for a scalar with one of these YAML tags, such as "!!str". It stores the
+// value that parse returns in to. want describes the expected value in messages.
 func Scalar[T any](d *Decoder, to *T, want string, parse func(string) (T, error), tags ...string) Reader {
 	return func(key, value *yaml.Node) {
 		if value.Kind != yaml.ScalarNode || !slices.Contains(tags, value.ShortTag()) {
@@ -99,12 +100,13 @@ func Scalar[T any](d *Decoder, to *T, want string, parse func(string) (T, error)
 	}
 }
 
-// Text reads one line of text that is not blank, and removes the surrounding white space.
+// Text returns a Reader for one line of text that is not blank. It removes the surrounding white
+// space.
 func (d *Decoder) Text(to *string) Reader {
 	return d.CheckedText(to, func(string) error { return nil })
 }
 
-// CheckedText is like Text, but the text must also pass check.
+// CheckedText is like Text, and records the error of check as a problem.
 func (d *Decoder) CheckedText(to *string, check func(string) error) Reader {
 	return Scalar(d, to, "text", func(s string) (string, error) {
 		s, err := Line(s)
@@ -115,8 +117,8 @@ func (d *Decoder) CheckedText(to *string, check func(string) error) Reader {
 	}, "!!str")
 }
 
-// Line returns a text without the surrounding white space. The text must not be blank, and must not
-// contain a line break or another control character.
+// Line returns s without the surrounding white space. It returns an error if s is blank, or
+// contains a line break or another control character.
 func Line(s string) (string, error) {
 	s, err := notBlank(s)
 	if err == nil && strings.ContainsFunc(s, isControl) {
@@ -125,18 +127,18 @@ func Line(s string) (string, error) {
 	return s, err
 }
 
-// Prose reads text that is not blank and may have several lines.
+// Prose returns a Reader for text that is not blank and may have several lines.
 func (d *Decoder) Prose(to *string) Reader {
 	return Scalar(d, to, "text", notBlank, "!!str")
 }
 
-// Count reads a whole number that is 0 or more.
+// Count returns a Reader for a whole number that is 0 or more.
 func (d *Decoder) Count(to *int) Reader {
 	return Scalar(d, to, "a whole number", ParseCount, "!!int")
 }
 
-// Texts reads a list of at least one text. Every text must pass check. hint is the advice in the
-// message for an empty list.
+// Texts returns a Reader for a list of at least one text. Every text must pass check. hint is the
+// advice in the message about an empty list.
 func (d *Decoder) Texts(to *[]string, check func(string) error, hint string) Reader {
 	return func(key, value *yaml.Node) {
 		items := d.List(MaxItems, func(n *yaml.Node) {
@@ -148,7 +150,8 @@ func (d *Decoder) Texts(to *[]string, check func(string) error, hint string) Rea
 	}
 }
 
-// NotEmpty reads a list with read, and records a problem if it is empty.
+// NotEmpty returns a Reader that calls read, and records a problem with the hint if the list is
+// empty.
 func (d *Decoder) NotEmpty(read Reader, hint string) Reader {
 	return func(key, value *yaml.Node) {
 		read(key, value)
@@ -158,7 +161,7 @@ func (d *Decoder) NotEmpty(read Reader, hint string) Reader {
 	}
 }
 
-// Number reads a decimal number that is above 0 and not above most.
+// Number returns a Reader for a decimal number that is above 0 and at most most.
 func (d *Decoder) Number(to *float64, most float64) Reader {
 	return Scalar(d, to, "a number", func(s string) (float64, error) {
 		n, err := strconv.ParseFloat(s, 64)
@@ -171,8 +174,8 @@ func (d *Decoder) Number(to *float64, most float64) Reader {
 
 var decimal = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,9})?$`)
 
-// Yes reads a key whose only value is true. The value false is refused: it would repeat the
-// default, and could be mistaken for the opposite rule.
+// Yes returns a Reader for a key whose only valid value is true. The value false is refused: it
+// would repeat the default, and could be mistaken for the opposite rule.
 func (d *Decoder) Yes(to *bool) Reader {
 	return Scalar(d, to, "true", func(s string) (bool, error) {
 		if s != "true" {
@@ -191,8 +194,8 @@ func notBlank(s string) (string, error) {
 
 func isControl(r rune) bool { return r < 0x20 || 0x7f <= r && r < 0xa0 }
 
-// ParseCount accepts only plain decimal digits: YAML 1.1 reads "010" as 8, but people read it as
-// 10.
+// ParseCount parses a whole number of plain decimal digits. It refuses "010", because YAML 1.1
+// reads it as 8 and people read it as 10.
 func ParseCount(s string) (int, error) {
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 0 || strconv.Itoa(n) != s {
@@ -201,10 +204,11 @@ func ParseCount(s string) (int, error) {
 	return n, nil
 }
 
-// Quoted returns the name of a key for messages.
+// Quoted returns the name of a key in quotes, for messages.
 func Quoted(key *yaml.Node) string { return strconv.Quote(key.Value) }
 
-// WrongType records that the value of a key has the wrong type. what names the key.
+// WrongType records that the value n has the wrong type. what names its key, and want the expected
+// type.
 func (d *Decoder) WrongType(n *yaml.Node, what, want string) {
 	if n.Kind == yaml.AliasNode {
 		return
@@ -216,7 +220,7 @@ func (d *Decoder) WrongType(n *yaml.Node, what, want string) {
 	d.Problem(n, "%s is %s: expected %s%s", what, typeName(n), want, hint)
 }
 
-// typeName names the type of a node, as YAML authors do.
+// typeName returns the name of a node's type in the words of YAML authors.
 func typeName(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:

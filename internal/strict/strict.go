@@ -18,15 +18,15 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Limits of a file: its size in bytes, the depth of its nesting, and the number of problems that
-// are listed.
+// These are the limits of a file: the size in bytes, the nesting depth, and the number of problems
+// that are listed.
 const (
 	maxFileSize = 1 << 20
 	maxDepth    = 20
 	maxProblems = 1000
 )
 
-// MaxItems is the usual limit for the items of a list.
+// MaxItems is the usual limit for the number of items in a list.
 const MaxItems = 10_000
 
 // Position is a place in a file. Line and Column count from 1.
@@ -47,7 +47,7 @@ type Problem struct {
 // forgets KnownFields inside a custom unmarshaller, converts 1 to "1", and reports errors without a
 // column.
 type Decoder struct {
-	// File is the file name in positions.
+	// File is the name of the file, for the positions of problems.
 	File string
 
 	source   []byte // the data that Document parses
@@ -56,10 +56,11 @@ type Decoder struct {
 }
 
 // NewDecoder returns a Decoder without problems. It does not open the file. empty is appended to
-// the message for a file without content, and may be empty.
+// the message about an empty file, for example to say what to write. It may be "".
 func NewDecoder(file, empty string) *Decoder { return &Decoder{File: file, empty: empty} }
 
-// Reader reads the value of one key. It uses key for names and positions in messages.
+// Reader reads the value of one key, or records a problem. It uses key for names and positions in
+// messages.
 type Reader func(key, value *yaml.Node)
 
 // Field is one key of a mapping.
@@ -108,7 +109,8 @@ func (d *Decoder) Problems() []Problem {
 	return d.problems
 }
 
-// Document returns the root of the only document in data, or nil if a problem prevents reading it.
+// Document parses data, which must contain exactly one YAML document, and returns its root. If a
+// problem prevents that, it returns nil.
 func (d *Decoder) Document(data []byte) *yaml.Node {
 	d.source = data
 	start := Position{File: d.File, Line: 1, Column: 1}
@@ -170,9 +172,9 @@ var (
 	unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
 )
 
-// parserTexts lists the errors of yaml.v3's parser. Their line numbers count from 0, unlike those
-// of its scanner, which count from 1. An error on the first line has no line number (see the
-// function fail in yaml.v3's decode.go).
+// parserTexts lists the messages of yaml.v3's parser. Line numbers in parser errors count from 0,
+// but line numbers in scanner errors count from 1. An error on the first line has no line number
+// (see the function fail in yaml.v3's decode.go).
 var parserTexts = []string{
 	"did not find expected <document start>",
 	"did not find expected node content",
@@ -186,7 +188,7 @@ var parserTexts = []string{
 	"found duplicate %TAG directive",
 }
 
-// syntax records an error of yaml.v3 at the line in the error.
+// syntax records a syntax error of yaml.v3 as a problem, at the line that the error names.
 func (d *Decoder) syntax(data []byte, err error) {
 	at := Position{File: d.File, Line: 1, Column: 1}
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
@@ -209,7 +211,7 @@ func (d *Decoder) syntax(data []byte, err error) {
 	d.ProblemAt(at, "not valid YAML: %s", text)
 }
 
-// refuse records a problem for each YAML feature that this format does not allow. Anchors and
+// refuse records a problem for each YAML feature that the strict format forbids. Anchors and
 // aliases can make a small file large, and separate a value from its use. A tag changes the type of
 // a value.
 func (d *Decoder) refuse(n *yaml.Node, depth int) {

@@ -11,8 +11,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// read parses data as a mapping with these fields, and returns the problems as line:column:
-// message.
+// read parses data as a mapping with these fields, and returns the problems in the form
+// line:column: message.
 func read(data string, fields func(d *Decoder) []Field) []string {
 	d := NewDecoder("f.yaml", ": write something")
 	if root := d.Document([]byte(data)); root != nil {
@@ -55,7 +55,7 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// TestNothingIsIgnored checks that every violation of the strict YAML format is a problem with a
+// TestNothingIsIgnored checks that every violation of the strict format is reported with a
 // position, and that all problems are reported together.
 func TestNothingIsIgnored(t *testing.T) {
 	for data, want := range map[string][]string{

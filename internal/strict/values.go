@@ -12,7 +12,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Version reads the version of a file format, which must be want.
+// Version returns a Reader for the version of a file format, which must be want.
 func (d *Decoder) Version(want int) Reader {
 	var version int
 	return Scalar(d, &version, "a whole number", func(s string) (int, error) {
@@ -24,8 +24,8 @@ func (d *Decoder) Version(want int) Reader {
 	}, "!!int")
 }
 
-// Unique reads text that must be unique among all values that were read with the same map lines.
-// lines has the line of each value in the file.
+// Unique returns a Reader for text that must be unique among all values read with the same map
+// lines. lines maps each value to its line in the file.
 func (d *Decoder) Unique(to *string, what string, lines map[string]int) Reader {
 	read := d.Text(to)
 	return func(key, value *yaml.Node) {
@@ -41,7 +41,7 @@ func (d *Decoder) Unique(to *string, what string, lines map[string]int) Reader {
 	}
 }
 
-// ExactlyOne records a problem if a mapping has none or several of these keys.
+// ExactlyOne records a problem unless the mapping n has exactly one of these keys.
 func (d *Decoder) ExactlyOne(n *yaml.Node, what string, names ...string) {
 	if n.Kind != yaml.MappingNode {
 		return
@@ -57,7 +57,7 @@ func (d *Decoder) ExactlyOne(n *yaml.Node, what string, names ...string) {
 	}
 }
 
-// Positive reads a whole number that is 1 or more.
+// Positive returns a Reader for a whole number that is 1 or more.
 func (d *Decoder) Positive(to *int) Reader {
 	return Scalar(d, to, "a whole number", func(s string) (int, error) {
 		n, err := ParseCount(s)
@@ -68,7 +68,7 @@ func (d *Decoder) Positive(to *int) Reader {
 	}, "!!int")
 }
 
-// ParseDecimal reads a decimal number that is zero or more. It refuses signs and exponents.
+// ParseDecimal parses a decimal number that is zero or more. It refuses signs and exponents.
 func ParseDecimal(s string) (float64, error) {
 	if !decimal.MatchString(s) {
 		return 0, fmt.Errorf("%q is not a plain decimal number", s)
@@ -76,23 +76,23 @@ func ParseDecimal(s string) (float64, error) {
 	return strconv.ParseFloat(s, 64)
 }
 
-// Duration reads a duration above zero: the syntax of time.ParseDuration, with optional weeks and
-// days before it.
+// Duration returns a Reader for a duration above zero: the syntax of time.ParseDuration, with
+// optional weeks and days before it.
 func (d *Decoder) Duration(to *time.Duration) Reader {
 	return Scalar(d, to, "a duration with a unit, such as 5d", ParseDuration, "!!str")
 }
 
-// Date reads an RFC 3339 time, or a date, which means 00:00 UTC of that day.
+// Date returns a Reader for an RFC 3339 time, or a date, which means 00:00 UTC of that day.
 func (d *Decoder) Date(to *time.Time) Reader {
 	return Scalar(d, to, "a date, such as 2026-12-31", parseDate, "!!str", "!!timestamp")
 }
 
 const day = 24 * time.Hour
 
-// At most four digits for weeks and for days, so that the sum cannot overflow.
+// Weeks and days have at most four digits each, so that their sum cannot overflow a duration.
 var weeksAndDays = regexp.MustCompile(`^(?:([0-9]{1,4})w)?(?:([0-9]{1,4})d)?(.*)$`)
 
-// ParseDuration reads the duration syntax of policies: the syntax of time.ParseDuration, with
+// ParseDuration parses the duration syntax of policies: the syntax of time.ParseDuration, with
 // optional weeks and days before it, as in "1w2d12h". A day has 24 hours. The duration must be more
 // than zero.
 func ParseDuration(s string) (time.Duration, error) {
@@ -121,7 +121,7 @@ func ParseDuration(s string) (time.Duration, error) {
 	return total, nil
 }
 
-// parseDate reads an RFC 3339 time, or a date, which means 00:00 UTC of that day.
+// parseDate parses an RFC 3339 time, or a date, which means 00:00 UTC of that day.
 func parseDate(s string) (time.Time, error) {
 	for _, layout := range []string{time.DateOnly, time.RFC3339} {
 		if t, err := time.Parse(layout, s); err == nil {

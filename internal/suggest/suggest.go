@@ -3,8 +3,8 @@ package suggest
 
 import "strings"
 
-// Nearest returns the name that word most likely misspells, or "" if no name is similar. It ignores
-// case. It accepts up to two wrong characters, if these are less than half of the name.
+// Nearest returns the name that word most likely misspells, or "" if no name is similar enough. It
+// ignores case. A name may differ by at most two characters, and by less than half of its length.
 func Nearest(word string, names []string) string {
 	const longest, farthest = 64, 2
 	if len(word) > longest {
@@ -13,7 +13,7 @@ func Nearest(word string, names []string) string {
 	best, distance := "", farthest+1
 	for _, name := range names {
 		d := editDistance(strings.ToLower(word), strings.ToLower(name))
-		// If half of a short word differs, the word is another word and not a misspelling.
+		// If half of a short word or more differs, it is another word and not a misspelling.
 		if d < distance && 2*d < len(name) {
 			best, distance = name, d
 		}

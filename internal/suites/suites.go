@@ -17,7 +17,7 @@ import (
 // width is the maximum length of a line in characters.
 const width = 100
 
-// Suite has the results of one file of test cases.
+// Suite has the results of one policy test file.
 type Suite struct {
 	File  string
 	Cases []Case
@@ -31,7 +31,7 @@ type Case struct {
 	Differences []string
 }
 
-// Failed counts the failed cases.
+// Failed returns the number of failed cases.
 func (s Suite) Failed() int {
 	n := 0
 	for _, c := range s.Cases {

@@ -1,4 +1,4 @@
-// Package units writes times, durations, counts and sizes as people read them.
+// Package units formats times, durations, counts and sizes for people.
 package units
 
 import (
@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Distance says how far an instant is from now: "in 9 days", "2 hours ago", "just now". From 24 hours
-// on it counts calendar days in UTC, so that it agrees with the dates next to it: from any time on
-// November 30, December 9 is "in 9 days". Hours and minutes are rounded down.
+// Distance returns how far an instant is from now: "in 9 days", "2 hours ago", "just now". From 24
+// hours on, it counts calendar days in UTC, so that it agrees with the dates next to it: from any
+// time on November 30, December 9 is "in 9 days". Hours and minutes are rounded down.
 func Distance(now, then time.Time) string {
 	left := then.Sub(now)
 	switch {
@@ -25,7 +25,8 @@ func Distance(now, then time.Time) string {
 
 const day = 24 * time.Hour
 
-// Between returns the time from one instant to a later one, in calendar days if it is a day or more.
+// Between returns the time from one instant to a later one. A day or more is counted in calendar
+// days.
 func Between(from, to time.Time) string {
 	d := to.Sub(from)
 	if d >= day {
@@ -34,7 +35,7 @@ func Between(from, to time.Time) string {
 	return Span(d)
 }
 
-// Span returns a duration in its largest unit, rounded down: 47 hours are one day.
+// Span formats a duration in its largest unit, rounded down: 47 hours are "1 day".
 func Span(d time.Duration) string {
 	switch {
 	case d >= day:
@@ -62,7 +63,7 @@ func Count(n int, noun string) string {
 	return fmt.Sprintf("%d %s", n, noun)
 }
 
-// Size formats bytes in decimal units, as registries do.
+// Size formats a number of bytes in decimal units, as registries do.
 func Size(bytes int64) string {
 	const unit = 1000
 	if bytes < unit {
