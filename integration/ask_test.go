@@ -19,11 +19,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// This file runs the programs that verify promoted images (see consumers) on one image each. The
-// admission policies are the examples in examples/cluster.
+// The methods in this file each run one of the consumers, the programs that verify promoted images,
+// on one image. The admission policies are the examples in examples/cluster.
 
-// cosign verifies the signature and the decision with the cosign command. The command trusts only
-// the signer of this test.
+// cosign verifies the signature and the decision of ref with the cosign command. The command trusts
+// only the signer of this test.
 func (b *bench) cosign(program, ref string, more ...string) error {
 	for _, command := range [][]string{{"verify"}, {"verify-attestation", "--type", decisionType}} {
 		if err := b.run(program, append(append(command, more...), ref)...); err != nil {
@@ -33,14 +33,14 @@ func (b *bench) cosign(program, ref string, more ...string) error {
 	return nil
 }
 
-// byKey returns cosign's arguments to trust a key, without log entries.
+// byKey returns the arguments that make cosign trust the key and require no log entries.
 func (b *bench) byKey() []string {
 	nothing := b.file("root.json", `{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}`, nil)
 	return []string{"--key", b.trusted.key, "--insecure-ignore-tlog=true", "--trusted-root", nothing}
 }
 
-// byIdentity returns cosign's arguments to trust an identity. The certificate authority of the
-// test's Sigstore does not use a certificate transparency log.
+// byIdentity returns the arguments that make cosign trust the identity. They turn off the check of
+// the certificate transparency log, because the test's certificate authority does not use one.
 func (b *bench) byIdentity() []string {
 	return []string{"--certificate-identity", b.trusted.Subject, "--certificate-oidc-issuer", b.trusted.Issuer,
 		"--insecure-ignore-sct", "--use-signed-timestamps"}
@@ -106,7 +106,7 @@ func (b *bench) example(name string) string {
 	})
 }
 
-// trustRoot returns the test's Sigstore as a TrustRoot resource of policy-controller.
+// trustRoot returns the test's Sigstore as a TrustRoot resource for policy-controller.
 func (b *bench) trustRoot() string {
 	type authority struct {
 		Subject   map[string]string `json:"subject"`
@@ -281,7 +281,7 @@ func (b *bench) decision(repo name.Repository, digest v1.Hash, form string) ([]b
 	return nil, errors.New("there is no decision")
 }
 
-// oras lists the attachments of an image with the oras command, which does not verify them.
+// oras lists the attachments of an image with the oras command. It verifies no signatures.
 func (b *bench) oras(ref, _ string) error {
 	cmd := exec.CommandContext(b.Context(), filepath.Join(b.bin, "oras"), "discover", "--plain-http", "--format", "json", ref)
 	cmd.Env = append(os.Environ(), "HOME="+b.dir)
@@ -295,7 +295,7 @@ func (b *bench) oras(ref, _ string) error {
 	return nil
 }
 
-// text fills in a template.
+// text executes a text template with data.
 func (b *bench) text(text string, data any) string {
 	b.Helper()
 	t, err := template.New("").Funcs(template.FuncMap{"indent": func(n int, s string) string {
@@ -311,7 +311,7 @@ func (b *bench) text(text string, data any) string {
 	return out.String()
 }
 
-// file writes a filled-in template to a file, and returns the path of the file.
+// file executes a text template, writes the result to a file, and returns the path of the file.
 func (b *bench) file(name, text string, data any) string {
 	b.Helper()
 	path := filepath.Join(b.dir, name)

@@ -22,7 +22,8 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// audited are the records in an audit log. Each record must hold to the published schema.
+// audited returns the records in an audit log. It fails the test if a record does not match the
+// published schema.
 func audited(t *testing.T, path string) []audit.Event {
 	t.Helper()
 	text, err := os.ReadFile("../docs/schemas/audit.v1.json")
@@ -64,8 +65,8 @@ func audited(t *testing.T, path string) []audit.Event {
 	return out
 }
 
-// TestEveryEndHasOneAuditRecord ends runs in every way and checks that each leaves exactly one audit
-// record with the exit code of the process.
+// TestEveryEndHasOneAuditRecord ends runs in every possible way. Each run must leave exactly one
+// audit record, with the exit code of the process.
 func TestEveryEndHasOneAuditRecord(t *testing.T) {
 	w := newWork(t, "fixed")
 	vulnerable := w.registries["staging"].Ref("team/app:vulnerable")
@@ -110,7 +111,8 @@ func TestEveryEndHasOneAuditRecord(t *testing.T) {
 	}
 }
 
-// oneRecord checks that an audit log has exactly one record, and that nothing is left to deliver.
+// oneRecord returns the only record in an audit log. It fails the test if there are more or fewer
+// records, or if a prepared record was not delivered.
 func (w *work) oneRecord(t *testing.T, log string, code int, outcome string, tags int) audit.Event {
 	t.Helper()
 	all := audited(t, log)
@@ -127,8 +129,9 @@ func (w *work) oneRecord(t *testing.T, log string, code int, outcome string, tag
 	return all[0]
 }
 
-// TestKilledRunHasOneAuditRecord kills a promotion, or only its worker process, before and after the
-// tag is written. A run without a tag may leave no record; a run with a tag leaves exactly one.
+// TestKilledRunHasOneAuditRecord kills a promotion, or only its worker process, before and after
+// the tag is written. A run that has written the tag must leave exactly one record. A run without a
+// tag may leave none.
 func TestKilledRunHasOneAuditRecord(t *testing.T) {
 	for name, c := range map[string]struct {
 		when    func(*http.Request) bool
@@ -207,7 +210,8 @@ func isTag(r *http.Request) bool {
 	return lab.IsWrite(r) && strings.HasSuffix(r.URL.Path, "/manifests/1")
 }
 
-// TestInterruptedRunHasOneAuditRecord interrupts a promotion while it reads the image.
+// TestInterruptedRunHasOneAuditRecord interrupts a promotion while it reads the image. The run must
+// leave exactly one audit record.
 func TestInterruptedRunHasOneAuditRecord(t *testing.T) {
 	w := newWork(t, "fixed")
 	log := filepath.Join(w.dir, "audit.log")
@@ -223,8 +227,8 @@ func TestInterruptedRunHasOneAuditRecord(t *testing.T) {
 	}
 }
 
-// TestNoTagWithoutAnAuditRecord checks that a log that cannot be written stops the run before the
-// tag.
+// TestNoTagWithoutAnAuditRecord checks that a run ends before it writes the tag if the audit log
+// cannot be written.
 func TestNoTagWithoutAnAuditRecord(t *testing.T) {
 	w := newWork(t, "fixed")
 	dead := filepath.Join(w.dir, "dead.sock")
@@ -284,7 +288,8 @@ func TestNoTagOnAFullDisk(t *testing.T) {
 	}
 }
 
-// TestSyslogThatDiesDuringTheRunStopsTheTag ends a local syslog server while the image is copied.
+// TestSyslogThatDiesDuringTheRunStopsTheTag stops the local syslog server while the image is
+// copied. The run must not write the tag.
 func TestSyslogThatDiesDuringTheRunStopsTheTag(t *testing.T) {
 	w := newWork(t, "fixed")
 	socket := filepath.Join(w.dir, "log")
@@ -309,8 +314,8 @@ func TestSyslogThatDiesDuringTheRunStopsTheTag(t *testing.T) {
 	}
 }
 
-// TestFailureBeforeTheRunReplacesOldResults checks that a run that cannot open its audit log leaves no
-// report and no metrics of an earlier pass.
+// TestFailureBeforeTheRunReplacesOldResults checks that a run that cannot open its audit log does
+// not leave the report and metrics of an earlier pass.
 func TestFailureBeforeTheRunReplacesOldResults(t *testing.T) {
 	w := newWork(t, "fixed")
 	report, metrics := filepath.Join(w.dir, "report.json"), filepath.Join(w.dir, "run.prom")
@@ -331,8 +336,8 @@ func TestFailureBeforeTheRunReplacesOldResults(t *testing.T) {
 	}
 }
 
-// TestSignalDuringTheExportChangesNothing sends two signals while the trace of a finished run is
-// exported. The exit code stays the one in the audit record.
+// TestSignalDuringTheExportChangesNothing sends two signals to a finished run that still exports
+// its trace. The exit code must stay the one in the audit record.
 func TestSignalDuringTheExportChangesNothing(t *testing.T) {
 	w := newWork(t, "fixed")
 	log := filepath.Join(w.dir, "audit.log")

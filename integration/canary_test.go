@@ -21,10 +21,10 @@ var canaries = []string{
 	"hunter2-of-the-label", "hunter2-of-the-variable", "s3cr3t-of-the-address", "s3cr3t-of-the-job",
 }
 
-// TestCredentialsOfAnImageLeaveNoTrace checks that no report, log, audit record, trace, metric, signed
-// statement, cache or temporary file contains the credentials in an image's environment and labels,
-// or in the URL of the CI job. The test runs check, promote and verify with every flag that writes
-// something.
+// TestCredentialsOfAnImageLeaveNoTrace checks that imagegate never writes the credentials in an
+// image's environment and labels, or in the URL of the CI job. It searches every report, log, audit
+// record, trace, metric, signed statement, cache and temporary file. The test runs check, promote
+// and verify with every flag that writes something.
 func TestCredentialsOfAnImageLeaveNoTrace(t *testing.T) {
 	staging, approved := registry(t, lab.Options{}), registry(t, lab.Options{})
 	spec := lab.ImageSpec{OSRelease: "debian 12", DebPackages: []lab.Deb{{Name: "openssl", Version: "3.0.13-1~deb12u1"}},

@@ -27,8 +27,8 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// action is the content of action.yml. Other keys that GitHub supports, such as continue-on-error,
-// are errors, because they could let a denied image through.
+// action is the content of action.yml. Parsing fails on other keys that GitHub supports, such as
+// continue-on-error, because they could let a denied image through.
 type action struct {
 	Name        string `yaml:"name"`
 	Description string `yaml:"description"`
@@ -71,8 +71,8 @@ type githubWorkflow struct {
 	} `yaml:"jobs"`
 }
 
-// gitlabJob is a job of a GitLab pipeline. Keys that are not listed here are errors, so that
-// allow_failure cannot slip in.
+// gitlabJob is a job of a GitLab pipeline. Parsing fails on keys that are not listed here, so that
+// allow_failure cannot be added unnoticed.
 type gitlabJob struct {
 	Stage     string            `yaml:"stage"`
 	Image     string            `yaml:"image"`
@@ -150,7 +150,7 @@ func stepNamed(t *testing.T, steps []githubStep, name string) githubStep {
 // expression matches the expressions that GitHub replaces before a shell sees them.
 var expression = regexp.MustCompile(`\$\{\{\s*(.*?)\s*\}\}`)
 
-// runner is a machine of a CI system with a project in its workspace.
+// runner simulates a machine of a CI system with a project in its workspace.
 type runner struct {
 	staging, approved *lab.Registry
 	workspace, temp   string
@@ -281,7 +281,8 @@ func (r *runner) expand(t *testing.T, s string) string {
 	})
 }
 
-// install writes a script that runs imagegate, to the path of the binary that a build would write.
+// install writes a script to path, where the build would write the imagegate binary. The script
+// runs the imagegate binary of the test.
 func (r *runner) install(t *testing.T, path string) {
 	t.Helper()
 	program, err := exec.LookPath("imagegate")
@@ -322,8 +323,8 @@ func (r *runner) step(t *testing.T, s githubStep, extra map[string]string) ran {
 	return result
 }
 
-// act runs the last step of the action with the given inputs. A missing input has its default or is
-// empty, because GitHub does not enforce required inputs.
+// act runs the last step of the action with these inputs. A missing input has its default value or
+// is empty, because GitHub does not enforce required inputs.
 func (r *runner) act(t *testing.T, inputs map[string]string) ran {
 	t.Helper()
 	a := readAction(t)
@@ -344,8 +345,8 @@ func (r *runner) act(t *testing.T, inputs map[string]string) ran {
 	return result
 }
 
-// inputs returns the inputs of an ordinary promotion with the existing database. The inputs in
-// replaced take precedence.
+// inputs returns the inputs for an ordinary promotion with an existing database. The inputs in
+// replaced override them.
 func (r *runner) inputs(replaced map[string]string) map[string]string {
 	in := map[string]string{"image": r.image + ":1", "approved": r.target + ":1", "policy": "policy.yaml",
 		"key": r.key, "key-password": keyPassword, "update-database": "false"}
@@ -391,7 +392,8 @@ func (r *runner) mustBeUntouched(t *testing.T) {
 	}
 }
 
-// mustReport reads a JSON report from the workspace.
+// mustReport fails the test unless the JSON report in the workspace has a decision that agrees with
+// passed.
 func (r *runner) mustReport(t *testing.T, file string, passed bool) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(r.workspace, file))
@@ -423,8 +425,8 @@ func TestCIActionPromotes(t *testing.T) {
 	r.mustBePromoted(t, "1")
 }
 
-// TestCIActionTakesSeveralLines checks that the action accepts inputs of several lines. Lines may
-// end with CR LF, as in web forms, have spaces around the value, or be empty.
+// TestCIActionTakesSeveralLines checks that the action accepts inputs with several values, one on
+// each line. Lines may end with CR LF, as in web forms, have spaces around the value, or be empty.
 func TestCIActionTakesSeveralLines(t *testing.T) {
 	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
 	result := r.act(t, r.inputs(map[string]string{
@@ -461,8 +463,8 @@ func TestCIActionChecks(t *testing.T) {
 	r.mustBeUntouched(t)
 }
 
-// TestCIActionFailsWhatItCannotDo checks that for each mistake the action fails with the exit code
-// in the README, and writes nothing to the approved registry.
+// TestCIActionFailsWhatItCannotDo checks that the action fails for each mistake in its inputs, with
+// the exit code in the README, and writes nothing to the approved registry.
 func TestCIActionFailsWhatItCannotDo(t *testing.T) {
 	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
 	for name, tc := range map[string]struct {
@@ -558,8 +560,8 @@ func dryBuild(t *testing.T) map[string]string {
 	return env
 }
 
-// TestCIActionBuilds runs the steps that build imagegate: all steps before the last one, except
-// steps with GitHub's own actions.
+// TestCIActionBuilds runs the steps of the action that build imagegate: all steps except the last
+// one and the steps that use GitHub's own actions.
 func TestCIActionBuilds(t *testing.T) {
 	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
 	// The caller's project has a go.work file that does not list this module.
@@ -592,7 +594,7 @@ func TestCIActionBuilds(t *testing.T) {
 }
 
 // TestCIActionHoldsTogether checks that the steps of the action use exactly the declared inputs,
-// and that every step always runs.
+// and that no step has a condition.
 func TestCIActionHoldsTogether(t *testing.T) {
 	a := readAction(t)
 	if a.Name == "" || a.Description == "" || a.Runs.Using != "composite" {
@@ -655,7 +657,7 @@ func TestCIScriptsHaveNoExpressions(t *testing.T) {
 	}
 }
 
-// useOfAction returns the workflow's step that uses this action.
+// useOfAction returns the step of a workflow that uses imagegate's action.
 func useOfAction(t *testing.T, w githubWorkflow) githubStep {
 	t.Helper()
 	steps := w.Jobs["promote"].Steps
@@ -718,8 +720,8 @@ func TestCIWorkflowPromotes(t *testing.T) {
 	}
 }
 
-// gitlab runs the example job with all variables of a project. It only prints the commands of the
-// build, because the binary already exists.
+// gitlab runs the example GitLab job with all variables that a project must set. The build only
+// prints its commands, because the binary already exists.
 func (r *runner) gitlab(t *testing.T, approvedLogin string) ran {
 	t.Helper()
 	job := readJob(t)
@@ -876,7 +878,8 @@ func TestCIPoliciesInDocumentsAreValid(t *testing.T) {
 	}
 }
 
-// holds checks that the test cases in a document pass with the first policy in the document.
+// holds checks that the policy test cases in a document pass with the first policy in the same
+// document.
 func holds(t *testing.T, policy, cases []byte) {
 	t.Helper()
 	dir := t.TempDir()

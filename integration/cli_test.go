@@ -28,9 +28,9 @@ func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
 
-// run builds imagegate as a user does, and adds it to the PATH of every test. The build does not
-// use the race detector, because each of the many starts would then take seconds. The tests of the
-// packages use it.
+// run builds imagegate as a user does, and adds it to the PATH of every test. It builds without the
+// race detector, which would slow down each of the many starts to seconds. The tests of the
+// packages use the race detector.
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "imagegate-test-")
 	if err != nil {
@@ -53,8 +53,8 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// world is the environment of one script: a staging and an approved registry for this script alone.
-// A third registry, $LOCKED, accepts only the user "robot" with the password "right".
+// world is the environment of one script: a staging and an approved registry that no other script
+// uses. A third registry, $LOCKED, accepts only the user "robot" with the password "right".
 type world struct {
 	registries map[string]*lab.Registry
 }

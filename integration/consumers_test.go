@@ -34,7 +34,7 @@ var consumers = []struct {
 	{"oras", "tools/oras", "oras", (*bench).oras},
 }
 
-// bench is an approved registry with promoted images, for testing the consumers.
+// bench is the environment for testing the consumers: an approved registry with promoted images.
 type bench struct {
 	*testing.T
 	dir, bin string
@@ -47,8 +47,8 @@ type bench struct {
 // trustedSigner is the signer that a consumer trusts: the key in a file, or an identity.
 type trustedSigner struct{ key, Subject, Issuer string }
 
-// means is a way of signing: the flags of imagegate, the signer to trust, and another signer of the
-// same kind.
+// means is a way of signing: the flags of imagegate that select it, the signer to trust, and
+// another signer of the same kind.
 type means struct {
 	kind       string
 	with       []string
@@ -68,7 +68,7 @@ func (b *bench) signings() []means {
 
 const decisionType = "https://slsa.dev/verification_summary/v1"
 
-// run runs a program with a home folder of its own.
+// run runs a program with its own empty home folder.
 func (b *bench) run(program string, args ...string) error {
 	cmd := exec.CommandContext(b.Context(), filepath.Join(b.bin, program), args...)
 	cmd.Env = append(os.Environ(), "HOME="+b.dir, "TUF_ROOT="+filepath.Join(b.dir, "tuf"))
@@ -80,11 +80,11 @@ func (b *bench) run(program string, args ...string) error {
 	return nil
 }
 
-// TestConsumers runs every consumer on images from each kind of signer and in each signature
-// format. The images are unchanged, have tampered statements, or were promoted by another signer or
-// with another policy. In other images, the signatures come from another image or another
-// repository. The results are the table in docs/trust.md. "make test-consumers" builds the
-// programs. Without the programs, the test does nothing.
+// TestConsumers runs every consumer on images of each kind of signer and in each signature format.
+// Some images are unchanged. Others have tampered statements, were promoted by another signer or
+// with another policy, or have the signatures of another image or repository. The results must
+// equal the table in docs/trust.md. "make test-consumers" builds the programs. Without the
+// programs, the test does nothing.
 func TestConsumers(t *testing.T) {
 	bin := os.Getenv("IMAGEGATE_TEST_CONSUMERS")
 	if bin == "" {
@@ -149,7 +149,7 @@ func (b *bench) promoted(form, image string) string {
 	return b.registry.Ref(b.path() + "/" + form + "/" + image + ":1")
 }
 
-// path returns the repository name for images by the tested kind of signer.
+// path returns the repository name for images that this kind of signer signed.
 func (b *bench) path() string { return strings.ReplaceAll(strings.ToLower(b.signing.kind), " ", "-") }
 
 func (b *bench) start() *lab.Registry {
@@ -162,7 +162,7 @@ func (b *bench) start() *lab.Registry {
 	return r
 }
 
-// answers returns the results of one consumer, in the order of the columns of the table in
+// answers returns which images one consumer accepts, in the order of the columns of the table in
 // docs/trust.md.
 func (b *bench) answers(who string, ask func(b *bench, ref, form string) error) []string {
 	b.Helper()
@@ -219,8 +219,8 @@ func (b *bench) promotedDigest(form string) name.Digest {
 	return ref.Context().Digest(head(b.T, ref.String()).Digest.String())
 }
 
-// pushed pushes an image to a repository, and copies the signatures and statements of the promoted
-// image to it. change alters each signed message.
+// pushed pushes an image to a repository, and attaches the signatures and statements of the
+// promoted image to it. change may alter each signed message.
 func (b *bench) pushed(form, path string, image func() (remote.Taggable, error), change func([]byte) []byte) string {
 	b.Helper()
 	ref := b.registry.Ref(path + "/" + b.path() + "/" + form + ":1")
@@ -263,7 +263,7 @@ func (b *bench) otherPolicy(form string) string {
 
 var required = regexp.MustCompile(`(?m)^tool (\S+)$`)
 
-// version returns the version of a consumer's module in the consumer's go.mod.
+// version returns the version of the consumer's module, from the go.mod file that builds it.
 func (b *bench) version(module, program string) string {
 	b.Helper()
 	data, err := os.ReadFile(filepath.Join(module, "go.mod"))
@@ -284,7 +284,7 @@ func (b *bench) version(module, program string) string {
 	return ""
 }
 
-// compare compares table with the table in docs/trust.md.
+// compare fails the test if table differs from the table in docs/trust.md.
 func (b *bench) compare(table string) {
 	b.Helper()
 	const path, begin, end = "../docs/trust.md", "<!-- consumers: made by make test-consumers -->\n", "<!-- end of the consumers -->\n"

@@ -28,7 +28,7 @@ var cosignTypes = []string{"spdxjson", "cyclonedx", "vuln", "https://slsa.dev/ve
 
 // TestCosign checks that the real cosign command accepts a promoted image and refuses a tampered
 // one. "make test-cosign" builds the command from its own module and sets IMAGEGATE_TEST_COSIGN.
-// Without that variable, the test does nothing; TestScripts verifies the same signatures with
+// Without that variable, the test does nothing. TestScripts verifies the same signatures with
 // imagegate.
 func TestCosign(t *testing.T) {
 	binary := os.Getenv("IMAGEGATE_TEST_COSIGN")
@@ -147,8 +147,8 @@ func testCosign(t *testing.T, binary, kind string) {
 	imagegateCode(t, dir, cache, 6, "verify", ref, "--key", key)
 }
 
-// promoted starts registries, promotes an image and returns the approved registry and the image's
-// reference.
+// promoted starts registries and promotes an image. It returns the approved registry and the
+// image's reference there.
 func promoted(t *testing.T, dir, cache, kind string) (*lab.Registry, string) {
 	t.Helper()
 	var registries []*lab.Registry
@@ -179,15 +179,15 @@ func imagegateOK(t *testing.T, dir, cache string, args ...string) string {
 	return imagegateCode(t, dir, cache, 0, args...)
 }
 
-// imagegateCode runs imagegate's command line in this process, checks the exit code and returns the
-// standard output.
+// imagegateCode runs an imagegate command line in this process. It fails the test if the exit code
+// is not want, and returns standard output.
 func imagegateCode(t *testing.T, dir, cache string, want int, args ...string) string {
 	t.Helper()
 	out, _ := imagegateRun(t, dir, cache, want, args...)
 	return out
 }
 
-// imagegateRun is like imagegateCode, but also returns the standard error output.
+// imagegateRun is like imagegateCode, but also returns standard error.
 func imagegateRun(t *testing.T, dir, cache string, want int, args ...string) (stdout, stderr string) {
 	t.Helper()
 	t.Setenv("COSIGN_PASSWORD", "correct horse")
@@ -264,7 +264,7 @@ func copyAll(t *testing.T, from, to name.Repository, d *remote.Descriptor) {
 	}
 }
 
-// tamper changes one word of every statement in a tag, and keeps the signatures.
+// tamper changes one word of every statement under a tag, and keeps the signatures.
 func tamper(t *testing.T, tag name.Tag) {
 	t.Helper()
 	img, err := remote.Image(tag)

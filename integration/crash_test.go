@@ -24,8 +24,8 @@ func nested(before, level string, n int) string { return before + strings.Repeat
 // levels is a nesting depth that overflows the stack of any recursive parser.
 const levels = 6_000_000
 
-// bombs are files that crash the process that parses them. An ordinary test run uses only the files
-// that crash quickly.
+// bombs are files that crash the process that parses them. Without IMAGEGATE_TEST_CRASH, the tests
+// use only the files that crash quickly.
 var bombs = map[string]struct {
 	file  lab.File
 	quick bool
@@ -85,9 +85,9 @@ func aliases(n int) string {
 	return b.String()
 }
 
-// TestOnlyADenialExits2 checks that imagegate does not exit with 2, the code of a denial, if
-// parsing a file crashes it, with unlimited and with little memory. IMAGEGATE_TEST_CRASH=1 tests
-// all bombs.
+// TestOnlyADenialExits2 checks that imagegate does not exit with 2, the code of a denial, if a file
+// in the image crashes its parser. It tests this with unlimited and with little memory.
+// IMAGEGATE_TEST_CRASH=1 tests all bombs.
 func TestOnlyADenialExits2(t *testing.T) {
 	all := os.Getenv("IMAGEGATE_TEST_CRASH") != ""
 	w := newWork(t, "fixed")
@@ -119,8 +119,8 @@ func TestOnlyADenialExits2(t *testing.T) {
 	}
 }
 
-// TestLittleMemoryIsNoDenial checks that an image that passes is never denied, however little
-// memory imagegate has.
+// TestLittleMemoryIsNoDenial checks that an image that passes is not denied if imagegate runs out
+// of memory.
 func TestLittleMemoryIsNoDenial(t *testing.T) {
 	w := newWork(t, "fixed")
 	limits := []string{"2000000", "1000000"}
@@ -132,7 +132,7 @@ func TestLittleMemoryIsNoDenial(t *testing.T) {
 	}
 }
 
-// endsByReport runs a command after a shell command that sets a limit, such as ulimit. The exit
+// endsByReport runs a command under a limit, which a shell command such as ulimit sets. The exit
 // code must agree with the report, and a crash must not leave temporary files.
 func (w *work) endsByReport(t *testing.T, limit string, args ...string) {
 	t.Helper()
@@ -168,7 +168,7 @@ func neverStarted(code int, stderr string) bool {
 	return fatal && (code == 1 || code == 2) && !strings.Contains(stderr, "main.main")
 }
 
-// agrees checks that an exit code and a report state the same result.
+// agrees fails the test unless the exit code and the report state the same result.
 func (w *work) agrees(t *testing.T, limit string, code int, file, stderr string) {
 	t.Helper()
 	f, err := os.Open(file)

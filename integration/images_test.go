@@ -11,7 +11,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// According to examples/records, vulnerableSpec has vulnerabilities and fixedSpec has none.
+// The advisories in examples/records match the packages of vulnerableSpec, and none of fixedSpec.
 var (
 	fixedSpec = lab.ImageSpec{OSRelease: "debian 12",
 		DebPackages: []lab.Deb{{Name: "openssl", Version: "3.0.13-1~deb12u1"}},

@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// listed is the description of a package in the output of "go list".
+// listed is the description of a package that "go list" prints.
 type listed struct {
 	ImportPath string
 	Standard   bool
@@ -23,7 +23,7 @@ type listed struct {
 	Deps       []string
 }
 
-// goList returns imagegate's packages, as "go list" describes them.
+// goList returns the description of each package of imagegate, by import path.
 func goList(t *testing.T) map[string]listed {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-json=ImportPath,Standard,Imports,Deps", "./...")
@@ -154,7 +154,7 @@ func TestImportsPointOneWay(t *testing.T) {
 }
 
 // TestHeavyLibrariesHaveOneHome checks that only the listed packages import syft, grype, sigstore
-// and other large modules. So only few packages have to handle the peculiarities of each module.
+// and other large modules. The peculiarities of a module then concern only these packages.
 func TestHeavyLibrariesHaveOneHome(t *testing.T) {
 	homes := map[string][]string{
 		"github.com/anchore/syft/":        {"gate/catalog", "gate/match", "gate/vulndb"}, // these packages need syft's types for grype's interfaces
@@ -179,9 +179,8 @@ func TestHeavyLibrariesHaveOneHome(t *testing.T) {
 	}
 }
 
-// TestPolicyIsPure checks that package policy and the packages below it depend, directly or
-// indirectly, only on the listed modules: YAML, license expressions, version comparison of
-// ecosystems, and CEL.
+// TestPolicyIsPure checks that package policy depends, directly or indirectly, only on the listed
+// modules. They are for YAML, license expressions, version comparison of ecosystems, and CEL.
 func TestPolicyIsPure(t *testing.T) {
 	mod := module(t)
 	known := []string{mod, "gopkg.in/yaml.v3", "github.com/github/go-spdx/v2", "github.com/Masterminds/semver/v3",
@@ -269,8 +268,8 @@ func TestModuleCanBeInstalled(t *testing.T) {
 	}
 }
 
-// TestTopLevelIsFixed checks that the top-level folder of the repository contains only the listed
-// names and the usual files of a Go repository.
+// TestTopLevelIsFixed checks that the root folder of the repository contains only the listed names
+// and the usual files of a Go repository.
 func TestTopLevelIsFixed(t *testing.T) {
 	want := []string{"main.go", "gate", "promote", "policy", "examples", "integration", "go.mod", "go.sum", "action.yml",
 		"README.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "internal", ".git", ".gitignore", ".golangci.yml", ".ci", "bin", "docs"}

@@ -21,8 +21,8 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// TestInterruptedRunLeavesNothing interrupts a run in each phase. The exit code must be 130, and
-// neither a temporary file nor a tag may remain. Another run must complete the promotion.
+// TestInterruptedRunLeavesNothing interrupts a run in each phase. The exit code must be 130, and no
+// temporary file and no tag may remain. Another run must complete the promotion.
 func TestInterruptedRunLeavesNothing(t *testing.T) {
 	for name, at := range map[string]struct {
 		side string
@@ -109,8 +109,8 @@ func testInterrupt(t *testing.T, side string, when func(*http.Request) bool, lin
 	}
 }
 
-// held starts a command and waits until the command requests a blob. The registry never responds to
-// this request.
+// held starts a command and waits until it requests a blob. The registry never responds to that
+// request, so the command hangs.
 func (w *work) held(t *testing.T, args ...string) (*exec.Cmd, *safeBuffer) {
 	t.Helper()
 	reached := make(chan struct{})
@@ -158,7 +158,8 @@ func TestFullDiskIsNotTheRegistrysFault(t *testing.T) {
 	}
 }
 
-// work is an image in staging and everything needed to promote it.
+// work is the environment of a promotion: an image in the staging registry, and everything needed
+// to promote it.
 type work struct {
 	registries             map[string]*lab.Registry
 	dir, temp              string
@@ -201,7 +202,7 @@ func newWork(t *testing.T, kind string) *work {
 	return w
 }
 
-// args returns a complete command line of imagegate that includes these arguments.
+// args returns a complete imagegate command line that includes these arguments.
 func (w *work) args(args ...string) []string {
 	path, err := exec.LookPath("imagegate")
 	if err != nil {

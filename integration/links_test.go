@@ -15,8 +15,8 @@ var (
 	notInNames = regexp.MustCompile(`[^\p{L}\p{N}_\- ]`)
 )
 
-// TestLinksBetweenDocumentsLead checks that each relative link in a document points to an existing
-// file and, for a document, to an existing heading.
+// TestLinksBetweenDocumentsLead checks that each relative link in a document leads to an existing
+// file and, if it has an anchor, to an existing heading.
 func TestLinksBetweenDocumentsLead(t *testing.T) {
 	var files []string
 	for _, pattern := range []string{"../*.md", "../docs/*.md", "../examples/*.md", "../examples/*/*.md"} {
@@ -55,7 +55,7 @@ func prose(t *testing.T, file string) string {
 	return codeBlock.ReplaceAllString(string(text), "")
 }
 
-// hasHeading reports whether a heading of the document has this anchor on GitHub.
+// hasHeading reports whether GitHub gives a heading of the document this anchor.
 func hasHeading(text, anchor string) bool {
 	for _, h := range heading.FindAllStringSubmatch(text, -1) {
 		name := notInNames.ReplaceAllString(strings.ToLower(strings.TrimSpace(h[1])), "")

@@ -17,14 +17,14 @@ import (
 
 func init() { screenCommand = screen }
 
-// The size of the terminal for the script command screen.
+// These constants are the terminal size for the script command screen.
 const (
 	screenRows    = 24
 	screenColumns = 80
 )
 
 // screen implements the script command screen: it runs a command on a terminal and writes the last
-// screen to the file "screen".
+// screen contents to the file "screen".
 func screen(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: screen CODE COMMAND...")
@@ -92,8 +92,8 @@ func openTerminal() (ours, theirs *os.File, err error) {
 
 var sequence = regexp.MustCompile("\x1b\\[[0-9;?]*[A-Za-z]")
 
-// screenLines returns the rows that a terminal shows after this output. A carriage return begins
-// the row again.
+// screenLines returns the rows that a terminal shows after this output. A carriage return makes the
+// following text overwrite the row.
 func screenLines(output string) []string {
 	var rows []string
 	output = sequence.ReplaceAllString(strings.ReplaceAll(output, "\r\n", "\n"), "")

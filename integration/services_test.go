@@ -22,7 +22,7 @@ type vault struct {
 	address, token string
 }
 
-// startVault starts the program of integration/tools/vault, and returns the running Vault.
+// startVault starts the Vault server of integration/tools/vault, and returns it once it responds.
 func startVault(t *testing.T, program string) *vault {
 	t.Helper()
 	lines := serve(t, exec.CommandContext(t.Context(), program))
@@ -133,7 +133,8 @@ type sigstore struct {
 	Issuer            string
 }
 
-// trustedRoot is the part of a trusted root that some consumers need in their own format.
+// trustedRoot has the parts of a Sigstore trusted root that some consumers need in their own
+// format.
 type trustedRoot struct {
 	Logs []struct {
 		BaseURL   string `json:"baseUrl"`

@@ -15,8 +15,8 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// sign implements the script command "sign KEY REF": it signs the image of a reference, as a build
-// does.
+// sign implements the script command "sign KEY REF": it signs the image that REF names, as its
+// build would.
 func sign(ts *testscript.TestScript, _ bool, args []string) {
 	signer, ref, digest := signing(ts, args[0], args[1])
 	signatures, err := trust.SignImage(context.Background(), signer, trust.Legacy, ref.Context(), digest)
@@ -24,8 +24,8 @@ func sign(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(storeAs(context.Background(), signer.Trust(), trust.Legacy, ref.Context(), digest, attach.Attachments{Signatures: signatures}))
 }
 
-// attest implements the script command "attest KEY REF FORM TYPE FILE": it attests a predicate
-// about the image of a reference, in one signature format.
+// attest implements the script command "attest KEY REF FORM TYPE FILE": it signs the predicate in
+// FILE about the image that REF names. FORM is the signature format.
 func attest(ts *testscript.TestScript, _ bool, args []string) {
 	signer, ref, digest := signing(ts, args[0], args[1])
 	form, err := trust.ParseFormat(args[2])

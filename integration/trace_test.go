@@ -13,8 +13,8 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// TestTraceOfAPromotion checks that a collector gets the spans of a promotion, below the span of the
-// CI job in TRACEPARENT.
+// TestTraceOfAPromotion checks that a collector receives the spans of a promotion, as children of
+// the CI job's span in TRACEPARENT.
 func TestTraceOfAPromotion(t *testing.T) {
 	const trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 	var traces lab.Collector
@@ -41,8 +41,8 @@ func TestTraceOfAPromotion(t *testing.T) {
 	}
 }
 
-// TestDeadCollectorChangesNoVerdict checks that a collector that refuses or never responds, or a
-// variable that cannot be understood, only causes a warning.
+// TestDeadCollectorChangesNoVerdict checks that a collector that refuses connections or never
+// responds, and an invalid OpenTelemetry variable, only cause a warning.
 func TestDeadCollectorChangesNoVerdict(t *testing.T) {
 	hanging, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

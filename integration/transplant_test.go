@@ -17,9 +17,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// transplant copies the signatures and statements of one image to another, in both signature
-// formats, as an attacker can who has write access to the registry but no key. change alters each
-// signed message.
+// transplant copies the signatures and statements of one image to another image, in both signature
+// formats. An attacker with write access to the registry can do this without a key. change may
+// alter each signed message.
 func transplant(t *testing.T, from name.Digest, to *remote.Descriptor, repo name.Repository, change func([]byte) []byte) {
 	t.Helper()
 	digest := hash(t, from.DigestStr())
@@ -121,7 +121,7 @@ func encoded(t *testing.T, v any) []byte {
 	return data
 }
 
-// putReferrer stores a bundle again, with another image as its subject.
+// putReferrer pushes a copy of a bundle whose subject is another image.
 func putReferrer(t *testing.T, img v1.Image, to *remote.Descriptor, repo name.Repository, change func([]byte) []byte) {
 	t.Helper()
 	m, err := img.Manifest()

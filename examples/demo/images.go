@@ -7,7 +7,7 @@ import (
 )
 
 // vulnerable returns a small Debian 12 image with an outdated browser and an npm package that has a
-// critical vulnerability. fixed returns the same image with the fixed versions of both.
+// critical vulnerability. fixed returns the same image with fixed versions of both packages.
 func vulnerable() (v1.Image, error) { return image("128.0esr-1~deb12u1", "0.3.0") }
 
 func fixed() (v1.Image, error) { return image("140.5.0esr-1~deb12u1", "0.4.0") }

@@ -115,7 +115,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	return d.evidence(ctx)
 }
 
-// evidence prints the tags and the writes of the approved registry.
+// evidence prints the tags in the approved registry and the number of writes to it.
 func (d *demo) evidence(ctx context.Context) error {
 	repo, err := name.NewRepository(d.approved.Host() + "/team/app")
 	if err != nil {

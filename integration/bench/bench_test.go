@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// measured returns results of the big image with round numbers: ten seconds for imagegate and forty
-// for the shell pipeline.
+// measured returns made-up results for the big image: imagegate takes ten seconds, and the shell
+// pipeline forty.
 func measured() *Results {
 	image := ImageResult{Name: "big", Layers: 2, Compressed: 1e6, Uncompressed: 3e6, Packages: 7, Findings: 5, Series: []Series{
 		{Name: pipeline, Samples: []Sample{{Seconds: 40, CPUSeconds: 40, Stages: []Stage{{Name: "syft", Seconds: 25, Peak: 1000}, {Name: "grype", Seconds: 5, Peak: 900},
@@ -61,8 +61,7 @@ func TestFiguresAreOfTheirParts(t *testing.T) {
 	}
 }
 
-// TestWhatIsMissingIsNotReached checks that a figure without a value does not count as within its
-// limit.
+// TestWhatIsMissingIsNotReached checks that a figure without a value does not count as reached.
 func TestWhatIsMissingIsNotReached(t *testing.T) {
 	r := &ImageResult{Name: "big"}
 	for _, f := range figures(r) {
@@ -157,8 +156,8 @@ func TestSourcesOfDpkg(t *testing.T) {
 	}
 }
 
-// TestRecordsAreAboutAsMany checks that the generated advisories lead to about as many findings as
-// requested, that none is critical, and that every id is unique.
+// TestRecordsAreAboutAsMany checks that the generated advisories give about the requested number of
+// findings, that none is critical, and that every id is unique.
 func TestRecordsAreAboutAsMany(t *testing.T) {
 	all := records(map[string]int{"openssl": 2, "jq": 1}, []string{"module-0"}, 10)
 	findings, ids := 0, map[string]bool{}

@@ -17,8 +17,8 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// debianLayer makes a root file system with mmdebstrap, and returns its archive. If mmdebstrap is
-// not installed, debianLayer returns no archive, and generate makes Debian packages instead.
+// debianLayer creates a root file system with mmdebstrap, and returns the path of its archive. If
+// mmdebstrap is not installed, it returns no path, and generate creates Debian packages instead.
 func (b *built) debianLayer(ctx context.Context, dir string, r recipe) ([]string, error) {
 	if missing := lacks("mmdebstrap"); missing != "" {
 		b.Generated = true
@@ -35,7 +35,7 @@ func (b *built) debianLayer(ctx context.Context, dir string, r recipe) ([]string
 	return []string{archive}, b.readStatus(archive)
 }
 
-// readStatus counts the installed packages in dpkg's status file in the archive.
+// readStatus reads dpkg's status file in the archive, and counts the installed packages.
 func (b *built) readStatus(archive string) error {
 	f, err := os.Open(archive)
 	if err != nil {
@@ -58,7 +58,7 @@ func (b *built) readStatus(archive string) error {
 	}
 }
 
-// countSources counts the installed packages of each source package, from dpkg's status file.
+// countSources counts, for each source package, its installed packages in dpkg's status file.
 func (b *built) countSources(status string) {
 	for paragraph := range strings.SplitSeq(status, "\n\n") {
 		var name, source string
@@ -79,8 +79,8 @@ func (b *built) countSources(status string) {
 	}
 }
 
-// generate describes a layer with generated npm modules. If mmdebstrap is not installed, it adds a
-// distribution, Debian packages and text files.
+// generate returns the description of the image's other layers, with generated npm modules. If
+// mmdebstrap is not installed, they also contain a distribution, Debian packages and text files.
 func (b *built) generate(r recipe) lab.ImageSpec {
 	var spec lab.ImageSpec
 	for i := range max(r.generated/10, 1) {

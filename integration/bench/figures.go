@@ -2,7 +2,7 @@ package main
 
 import "slices"
 
-// Figure is a ratio or a time that shows how fast imagegate is, with a limit.
+// Figure is a ratio or a time that describes the speed of imagegate, with its limit.
 type Figure struct {
 	Name string `json:"name"`
 	// Value is the value of the figure. For a ratio, it is Of divided by To.
@@ -19,10 +19,10 @@ type Figure struct {
 	Missing string `json:"missing,omitempty"`
 }
 
-// reached reports whether the figure is within its limit.
+// reached reports whether the value of the figure is known and within its limit.
 func (f Figure) reached() bool { return f.Missing == "" && f.Value <= f.Limit }
 
-// unlimited is the value of Limit for a figure without a limit.
+// unlimited is the Limit of a figure that has no limit.
 const unlimited = -1
 
 // figures computes the figures of an image from the medians of its samples.
@@ -73,7 +73,7 @@ func ratio(name, unit string, limit float64, of, to Series, number func(Sample) 
 func seconds(s Sample) float64    { return s.Seconds }
 func processors(s Sample) float64 { return s.CPUSeconds }
 
-// divided sets Value to Of divided by To, if both are known.
+// divided returns the figure with Value set to Of divided by To, if both are known.
 func (f Figure) divided() Figure {
 	switch {
 	case f.Missing != "":
@@ -85,8 +85,8 @@ func (f Figure) divided() Figure {
 	return f
 }
 
-// only returns a series with the sum of the named stages in each sample. Each of these stages must
-// be a process of its own.
+// only returns the series with the named stages alone: each sample is the sum of these stages. Each
+// of them must be a separate process.
 func (s Series) only(names ...string) Series {
 	out := Series{Name: s.Name, Missing: s.Missing}
 	for _, sample := range s.Samples {
@@ -108,9 +108,9 @@ func share(name string, limit float64, s Series, size float64, number func(Sampl
 	return f.divided()
 }
 
-// ingest compares imagegate's stage pull, which fetches, verifies and decompresses layers, with the
-// time that curl, igzip and sha256sum need for the same layers. Building the file trees is part of
-// the stage catalog.
+// ingest returns the figure that compares imagegate's stage pull with the time that curl, igzip and
+// sha256sum take for the same layers. The stage pull fetches, verifies and decompresses layers.
+// Building the file trees is part of the stage catalog.
 func ingest(limit float64, ours, least Series) Figure {
 	return ratio("ingest / curl, igzip, sha256sum", "s", limit, ours.only("pull"), least, seconds)
 }
@@ -119,7 +119,7 @@ func memory(limit float64, ours, shell Series) Figure {
 	return ratio("peak memory / syft", "B", limit, ours, shell.only("syft"), func(s Sample) float64 { return float64(s.Peak) })
 }
 
-// alone returns a figure that is a time in milliseconds instead of a ratio.
+// alone returns a figure that is an absolute time in milliseconds.
 func alone(name string, limit float64, s Series) Figure {
 	return Figure{Name: name, Unit: "ms", Limit: limit, Missing: s.Missing, Value: 1000 * s.median(seconds)}
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// recipe describes an image of the benchmark.
+// recipe describes how to build an image of the benchmark.
 type recipe struct {
 	name string
 	// debian lists the packages that are added to a minimal Debian system, with their dependencies
@@ -66,7 +66,8 @@ type built struct {
 	Uncompressed int64
 }
 
-// buildImage makes the image, or returns the image that an earlier run made with the same recipe.
+// buildImage returns the image of a recipe. It builds the image only if no earlier run has built it
+// from the same recipe.
 func buildImage(ctx context.Context, work string, r recipe) (*built, error) {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%+v %s", r, suite))
 	dir := filepath.Join(work, r.name+"-"+hex.EncodeToString(sum[:4]))
@@ -100,7 +101,7 @@ func openImage(dir string) (*built, error) {
 	return b, err
 }
 
-// makeImage makes the image in a temporary folder, and renames the folder to dir when the image is
+// makeImage builds the image in a temporary folder, and renames the folder to dir when the image is
 // complete.
 func makeImage(ctx context.Context, dir string, r recipe) (err error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
@@ -142,8 +143,8 @@ func makeImage(ctx context.Context, dir string, r recipe) (err error) {
 	return os.Rename(tmp, dir)
 }
 
-// assemble makes the image from the archives and the generated packages. Like docker, it compresses
-// the archives with Go's gzip at the default level.
+// assemble builds the image from the archives and the generated packages. Like docker, it
+// compresses the archives with Go's gzip at the default level.
 func (b *built) assemble(archives []string, r recipe) (v1.Image, error) {
 	above, err := lab.Image(b.generate(r))
 	if err != nil {

@@ -7,14 +7,15 @@ import (
 	"strings"
 )
 
-// The benchmark replaces the text between these lines of a page. The rest of the page stays
-// unchanged.
+// The benchmark writes its results between these two lines of a Markdown page. It does not change
+// the rest of the page.
 const (
 	pageBegin = "<!-- bench: what follows is written by the benchmark -->\n"
 	pageEnd   = "<!-- bench: end -->\n"
 )
 
-// writePage writes the tables into a page, and the plot into a file next to the page.
+// writePage writes the result tables into a Markdown page, and the plot into an SVG file next to
+// the page.
 func writePage(path string, r *Results) error {
 	old, err := os.ReadFile(path)
 	if err != nil {
@@ -31,7 +32,7 @@ func writePage(path string, r *Results) error {
 	return os.WriteFile(path, []byte(text), 0o644)
 }
 
-// replaced returns the page with text between the lines pageBegin and pageEnd.
+// replaced returns page with its text between the lines pageBegin and pageEnd replaced by text.
 func replaced(page, text string) (string, error) {
 	before, rest, ok := strings.Cut(page, pageBegin)
 	if !ok {

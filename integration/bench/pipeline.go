@@ -8,8 +8,9 @@ import (
 	"path/filepath"
 )
 
-// pipeline runs the equivalent shell script. The script is as fast as possible: it makes the SBOM
-// once, in both formats, and uses neither a transparency log nor another service.
+// pipeline runs and measures the shell pipeline that does the same work as imagegate. The script is
+// as fast as possible: it makes the SBOM once, in both formats, and uses neither a transparency log
+// nor another service.
 func (p *place) pipeline(ctx context.Context) (*Sample, error) {
 	if err := p.reset(); err != nil {
 		return nil, err

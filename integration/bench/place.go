@@ -16,7 +16,7 @@ import (
 )
 
 // place is the environment for measuring one image: registries, a database, a key, policies and the
-// programs.
+// measured programs.
 type place struct {
 	bin string // the folder with the programs of the pipeline and imagegate
 	dir string // the folder with all files of this run; Close removes it
@@ -31,12 +31,13 @@ type place struct {
 	staging, approved *lab.Registry
 }
 
-// The policies of the runs. The image has many high findings and no critical ones, so lenient
-// passes it and strict denies it.
+// These are the policies of the runs. The image has many high findings and no critical ones, so
+// lenient passes the image and strict denies it.
 const (
 	lenient = "version: 1\nrules:\n  - {name: no critical, severity: critical}\n" + rest
 	strict  = "version: 1\nrules:\n  - {name: no high, severity: high}\n" + rest
-	// rest disables checks that the generated image would fail, and checks that are not measured.
+	// rest is the end of both policies. It disables checks that the generated image would fail, and
+	// checks that are not measured.
 	rest = "database: {maxAge: 3650d}\ndistribution: {notCovered: warn, endOfLife: warn}\nsbom: {unknowns: warn}\n"
 )
 
@@ -77,7 +78,7 @@ func openPlace(ctx context.Context, bin, work string, b *built, findings int) (_
 	return p, err
 }
 
-// measureBlobs sets the digest of the image and the sizes of its blobs.
+// measureBlobs sets the fields of p with the digest of the image and the sizes of its blobs.
 func (p *place) measureBlobs() error {
 	manifest, err := p.image.image.Manifest()
 	if err != nil {
@@ -94,8 +95,8 @@ func (p *place) measureBlobs() error {
 	return nil
 }
 
-// database makes the vulnerability database, or uses the one of an earlier run, and imports it into
-// imagegate and grype.
+// database creates the vulnerability database, or reuses the one of an earlier run, and imports it
+// into imagegate and grype.
 func (p *place) database(ctx context.Context, findings int) error {
 	archive := filepath.Join(p.image.dir, fmt.Sprintf("database-%d-%d.tar.zst", findings, unrelated))
 	if _, err := os.Stat(archive); errors.Is(err, os.ErrNotExist) {
@@ -132,8 +133,8 @@ func (p *place) Close() error {
 
 func (p *place) program(name string) string { return filepath.Join(p.bin, name) }
 
-// environment returns the environment variables for the programs: they use only files in this
-// place and do not use the network.
+// environment returns the environment variables for the measured programs. They limit the programs
+// to files in the folder of p, without network access.
 func (p *place) environment() []string {
 	return []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(p.dir, "home"), "TMPDIR=" + filepath.Join(p.dir, "tmp"),
@@ -165,8 +166,8 @@ func (p *place) reset() error {
 	return nil
 }
 
-// count stores in s the bytes that the registries have transferred since the last call of count or
-// reset.
+// count sets the fields of s with the bytes that the registries have transferred since the last
+// call of count or reset.
 func (p *place) count(s *Sample) {
 	s.Read = p.staging.BlobBytesServed()
 	uploads := map[string]int64{}

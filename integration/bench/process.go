@@ -56,5 +56,5 @@ func (p *place) start(ctx context.Context, c process) (*ran, error) {
 	return &ran{wall: wall, cpu: state.UserTime() + state.SystemTime(), peak: peakMemory(state), out: stdout.Bytes(), err: stderr.Bytes()}, nil
 }
 
-// tail returns the end of the output of a process.
+// tail returns the last 4,000 bytes of the output of a process.
 func tail(b []byte) []byte { return b[max(0, len(b)-4000):] }

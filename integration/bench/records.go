@@ -13,7 +13,7 @@ import (
 // unrelated is the number of records in the database for packages that are not in any image.
 const unrelated = 20_000
 
-// record is an OSV document.
+// record is an advisory as an OSV document.
 type record struct {
 	SchemaVersion string         `json:"schema_version"`
 	ID            string         `json:"id"`
@@ -45,7 +45,7 @@ type ranges struct {
 	Events []map[string]string `json:"events"`
 }
 
-// levels are the severities of the records, used in turn. None is critical, so that a policy
+// levels are the severities of the advisories, used in turn. None is critical, so that a policy
 // against critical findings passes the image, and a policy against high findings denies it.
 var levels = []struct{ word, vector string }{
 	{"low", "CVSS:3.1/AV:L/AC:H/PR:L/UI:R/S:U/C:L/I:N/A:N"},
@@ -85,7 +85,7 @@ func records(sources map[string]int, modules []string, findings int) []record {
 	return out
 }
 
-// newRecord makes the n-th record. One record in three has no fix.
+// newRecord returns the n-th advisory. Every third advisory has no fixed version.
 func newRecord(n int, ecosystem, name, fixed string) record {
 	level := levels[n%len(levels)]
 	events := []map[string]string{{"introduced": "0"}}

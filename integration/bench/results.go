@@ -11,7 +11,7 @@ import (
 	"slices"
 )
 
-// Results are all measurements, as stored in the JSON file.
+// Results are all measurements of the benchmark, in the form of its JSON file.
 type Results struct {
 	Rounds   int               `json:"rounds"`
 	Machine  Machine           `json:"machine"`
@@ -70,8 +70,8 @@ func (s *Sample) add(r *ran) {
 	s.Peak = max(s.Peak, r.peak)
 }
 
-// measureImage runs the subjects in turn, so that other load on the machine affects all of them
-// equally.
+// measureImage measures all subjects on one image, in turn, so that other load on the machine
+// affects all of them equally.
 func measureImage(ctx context.Context, bin, work string, r recipe, rounds int) (_ *ImageResult, err error) {
 	b, err := buildImage(ctx, work, r)
 	if err != nil {
@@ -141,7 +141,7 @@ func (r *ImageResult) series(name string) Series {
 	return Series{Name: name, Missing: "not measured"}
 }
 
-// median returns the median of the values that the function of returns for the samples.
+// median returns the median of a value of all samples. of returns the value of one sample.
 func (s Series) median(of func(Sample) float64) float64 {
 	var values []float64
 	for _, sample := range s.Samples {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// The names of the measured subjects in the results.
+// These are the names of the measured subjects in the results.
 const (
 	first      = "promote"
 	firstPlain = "promote, without a decompression program"
@@ -24,7 +24,7 @@ const (
 	lint       = "policy lint"
 )
 
-// subject is a command line or script that is run and measured.
+// subject is a command line or script that the benchmark measures.
 type subject struct {
 	name string
 	// run runs and measures the subject once.
@@ -53,7 +53,8 @@ func subjects() []subject {
 	}
 }
 
-// lacks returns a message that names a missing program, or "" if all are installed.
+// lacks returns a message that names the first program that is not installed, or "" if all are
+// installed.
 func lacks(names ...string) string {
 	for _, name := range names {
 		if _, err := exec.LookPath(name); err != nil {
@@ -135,7 +136,7 @@ func stages(log []byte, whole time.Duration) ([]Stage, error) {
 	return append(out, Stage{Name: "other", Seconds: max(left, 0)}), nil
 }
 
-// floor measures the minimum cost of reading the layers, with programs that only fetch, decompress
+// floor measures the minimum time for reading the layers, with programs that only fetch, decompress
 // and hash them.
 func (p *place) floor(ctx context.Context) (*Sample, error) {
 	manifest, err := p.image.image.Manifest()

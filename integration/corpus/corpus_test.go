@@ -171,7 +171,8 @@ func (l *lab) check(img image) report {
 	return r
 }
 
-// TestCorpus checks every image of the corpus. With -short, it checks only six images.
+// TestCorpus checks the verdict and the findings for every image of the corpus. With -short, it
+// checks only six images.
 func TestCorpus(t *testing.T) {
 	l := newLab(t)
 	for _, r := range readRecipes(t) {
@@ -185,15 +186,15 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-// in returns a copy of the lab for a subtest.
+// in returns a copy of the lab that reports to the subtest t.
 func (l *lab) in(t *testing.T) *lab {
 	s, sub := *l.store, *l
 	s.T, sub.store = t, &s
 	return &sub
 }
 
-// judge compares the verdict for an image with the expected verdict, once without and once with the
-// planted package.
+// judge compares the verdict for an image with the expected verdict, first without and then with
+// the planted vulnerable package.
 func (l *lab) judge(r recipe) {
 	clean := l.check(l.image(r, false))
 	if want := r.Verdict == "passed"; clean.Decision.Passed != want {
@@ -231,7 +232,8 @@ func (l *lab) plantedDenials(p plant, clean, planted report) []denial {
 	return out
 }
 
-// compareDenials reports each violation that is missing or not expected, with its message.
+// compareDenials reports each violation that is missing or unexpected, with its message. what names
+// the image.
 func (l *lab) compareDenials(what string, expected []denial, got []violation) {
 	for _, v := range got {
 		if !slices.Contains(expected, v.denial()) {
@@ -245,7 +247,8 @@ func (l *lab) compareDenials(what string, expected []denial, got []violation) {
 	}
 }
 
-// compareScanners compares packages and findings with the reports of the syft and grype programs.
+// compareScanners compares the packages and findings in imagegate's report with the reports of syft
+// and grype.
 func (l *lab) compareScanners(img image, r report) {
 	sbom := filepath.Join(l.dir, "syft", strings.TrimPrefix(img.digest, "sha256:")+".json")
 	if _, err := os.Stat(sbom); err != nil {

@@ -9,7 +9,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// advisory is one line of advisories.yaml.
+// advisory is one entry of advisories.yaml.
 type advisory struct {
 	ID         string `yaml:"id"`
 	Alias      string `yaml:"alias"`

@@ -16,7 +16,7 @@ type image struct {
 	digest string
 }
 
-// image makes an image from the recipe, with the planted package if requested.
+// image builds the image of a recipe, with its vulnerable package if planted is set.
 func (s *store) image(r recipe, planted bool) image {
 	s.Helper()
 	recipes := r.Layers
@@ -93,7 +93,7 @@ func keys(names []string) map[string]struct{} {
 	return out
 }
 
-// planted returns the layer that adds the vulnerable package to the image. below are the layers
+// planted returns the layer that adds the vulnerable package to an image. below are the layers
 // under it.
 func (s *store) planted(p plant, below []layer) layer {
 	s.Helper()
@@ -122,7 +122,7 @@ const (
 	layerType    = "application/vnd.oci.image.layer.v1.tar+gzip"
 )
 
-// layout writes an OCI layout. Its layers are links to the layer files in the store.
+// layout writes the image as an OCI layout. Its layers are links to the layer files in the store.
 func (s *store) layout(name string, layers []layer, configuration map[string]any) image {
 	s.Helper()
 	dir := filepath.Join(s.dir, "images", name)

@@ -17,7 +17,7 @@ import (
 	"strings"
 )
 
-// make returns the layer that a recipe describes.
+// make builds the layer that a recipe describes, or returns it from the store.
 func (s *store) make(r layerRecipe) layer {
 	s.Helper()
 	switch {
@@ -38,7 +38,7 @@ func (s *store) make(r layerRecipe) layer {
 	}
 }
 
-// file writes a file into the layer. It first writes the missing parent folders.
+// file writes a file into the layer, after any missing parent folders.
 func (w *layerWriter) file(name string, mode int64, content []byte) error {
 	name = strings.TrimPrefix(name, "/")
 	if err := w.folders(path.Dir(name)); err != nil {
@@ -111,7 +111,7 @@ func (a archive) zip() ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// folder writes a local folder with its content to the path dir of the layer.
+// folder copies a local folder into the layer, to the path dir.
 func (w *layerWriter) folder(from, dir string) error {
 	return filepath.WalkDir(from, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -140,7 +140,8 @@ func (w *layerWriter) folder(from, dir string) error {
 	})
 }
 
-// npmLayer installs the packages with npm. Without a manifest, the layer contains only the modules.
+// npmLayer returns a function that writes a layer with npm packages. If the recipe has no manifest,
+// the layer contains only the installed modules.
 func (s *store) npmLayer(r npmRecipe) func(*layerWriter) error {
 	return func(w *layerWriter) error {
 		dir := s.TempDir()
@@ -162,7 +163,7 @@ func (s *store) npmLayer(r npmRecipe) func(*layerWriter) error {
 	}
 }
 
-// goLayer builds a program that imports the packages.
+// goLayer returns a function that writes a layer with a Go program that imports the packages.
 func (s *store) goLayer(r goRecipe) func(*layerWriter) error {
 	return func(w *layerWriter) error {
 		dir := s.TempDir()
@@ -207,8 +208,8 @@ func (s *store) run(dir, name string, args ...string) error {
 	return nil
 }
 
-// distrolessLayer writes the files of some Debian packages. As in the distroless images, dpkg's
-// record of each package is a separate file.
+// distrolessLayer returns a function that writes the files of some Debian packages. As in the
+// distroless images, dpkg's record of each package is a separate file.
 func (s *store) distrolessLayer(packages []string) func(*layerWriter) error {
 	return func(w *layerWriter) error {
 		tree := s.tree(packages)

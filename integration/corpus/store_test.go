@@ -35,8 +35,8 @@ type layer struct {
 	StatusPath string `json:"statusPath,omitempty"`
 }
 
-// layer returns the stored layer with this key. If the layer is missing, it is first written by
-// make.
+// layer returns the layer with this key from the store. If it is not there yet, layer calls make to
+// write it.
 func (s *store) layer(key string, make func(*layerWriter) error) layer {
 	s.Helper()
 	path := filepath.Join(s.dir, "layers", key+".json")
@@ -62,7 +62,7 @@ func (s *store) layer(key string, make func(*layerWriter) error) layer {
 	return l
 }
 
-// key returns the digest of a recipe, which can be anything that JSON can represent.
+// key returns the digest of a recipe, which may consist of any values that JSON can represent.
 func (s *store) key(parts ...any) string {
 	s.Helper()
 	h := sha256.New()
@@ -91,7 +91,7 @@ func (s *store) writeJSON(path string, v any) {
 
 func (s *store) blob(digest string) string { return filepath.Join(s.dir, "blobs", digest) }
 
-// layerWriter writes a layer, a compressed tar, into the store.
+// layerWriter writes a layer as a compressed tar archive into the store.
 type layerWriter struct {
 	*tar.Writer
 	store    *store

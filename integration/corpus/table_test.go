@@ -10,7 +10,7 @@ import (
 
 var update = flag.Bool("update", false, "write the table in docs/policy.md")
 
-// TestTableIsCurrent compares the table in docs/policy.md with images.yaml.
+// TestTableIsCurrent checks that the table of images in docs/policy.md agrees with images.yaml.
 func TestTableIsCurrent(t *testing.T) {
 	const path = "../../docs/policy.md"
 	data, err := os.ReadFile(path)

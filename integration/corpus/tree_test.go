@@ -18,13 +18,13 @@ import (
 	"strings"
 )
 
-// excluded are the paths that are removed from images: package lists and archives, and
-// documentation, as in the slim images.
+// excluded are the paths that images do not contain: package lists and archives, and documentation,
+// as in Debian's slim images.
 var excluded = []string{"dev/", "proc/", "sys/", "run/", "tmp/", "var/tmp/", "var/cache/apt/", "var/lib/apt/lists/",
 	"var/log/", "var/cache/debconf/", "var/cache/ldconfig/", "usr/share/man/", "usr/share/locale/", "usr/share/info/"}
 
-// isExcluded reports whether the path is removed from images. Excluded folders stay, without their
-// content.
+// isExcluded reports whether images do not contain the path. They contain the excluded folders, but
+// empty.
 func isExcluded(name string) bool {
 	if slices.ContainsFunc(excluded, func(prefix string) bool { return strings.HasPrefix(name, prefix) && name != prefix }) {
 		return true
@@ -67,8 +67,7 @@ func (s *store) tree(packages []string) string {
 	return archive
 }
 
-// mmdebstrap runs mmdebstrap with the given arguments, which include the suite, and writes the
-// archive.
+// mmdebstrap runs the mmdebstrap command, which writes the archive. args include the suite.
 func (s *store) mmdebstrap(archive string, args ...string) {
 	s.Helper()
 	if err := os.MkdirAll(filepath.Dir(archive), 0o755); err != nil {
@@ -87,7 +86,7 @@ func (s *store) mmdebstrap(archive string, args ...string) {
 	}
 }
 
-// eachEntry calls f for the entries of an archive that are not excluded, with clean relative names.
+// eachEntry calls f for each entry of an archive that is not excluded, with a clean relative name.
 func eachEntry(ctx context.Context, archive string, f func(*tar.Header, io.Reader) error) error {
 	file, err := os.Open(archive)
 	if err != nil {
@@ -116,7 +115,7 @@ func eachEntry(ctx context.Context, archive string, f func(*tar.Header, io.Reade
 	}
 }
 
-// contents maps each entry of an archive to a digest of its attributes and content.
+// contents maps the name of each entry of an archive to a digest of its attributes and content.
 func contents(ctx context.Context, archive string) (map[string]string, error) {
 	out := map[string]string{}
 	return out, eachEntry(ctx, archive, func(h *tar.Header, r io.Reader) error {
@@ -135,7 +134,8 @@ func (s *store) baseLayer(w *layerWriter) error {
 	return eachEntry(s.Context(), s.base(), w.addFromTree)
 }
 
-// addFromTree writes an entry. If the entry is dpkg's status file, it also stores the content.
+// addFromTree writes an entry of the archive into the layer. If the entry is dpkg's status file, it
+// also stores the content in w.
 func (w *layerWriter) addFromTree(h *tar.Header, r io.Reader) error {
 	if h.Name == "var/lib/dpkg/status" {
 		var status bytes.Buffer
@@ -145,8 +145,8 @@ func (w *layerWriter) addFromTree(h *tar.Header, r io.Reader) error {
 	return w.add(h, r)
 }
 
-// debianLayer writes the entries that installing the packages adds, changes or removes, compared
-// with the base.
+// debianLayer returns a function that writes a layer with installed packages: the entries that the
+// installation adds, changes or removes, compared with the base.
 func (s *store) debianLayer(packages []string) func(*layerWriter) error {
 	return func(w *layerWriter) error {
 		tree := s.tree(packages)
@@ -176,8 +176,9 @@ func (s *store) debianLayer(packages []string) func(*layerWriter) error {
 	}
 }
 
-// changes returns the entries of the tree that differ from the lower layers. All names of a
-// hard-linked file are in the same layer, because a hard link cannot point into another one.
+// changes returns the entries of the tree that differ from the lower layers. If one name of a
+// hard-linked file changes, all of its names are included, because a hard link cannot point into
+// another layer.
 func changes(ctx context.Context, tree string, below, above map[string]string) (map[string]bool, error) {
 	changed := map[string]bool{}
 	for name, sum := range above {
@@ -208,7 +209,7 @@ func changes(ctx context.Context, tree string, below, above map[string]string) (
 	return changed, err
 }
 
-// whiteouts writes whiteouts for entries of the lower layers that the new layer deletes.
+// whiteouts writes whiteouts for the entries of the lower layers that the new layer deletes.
 func (w *layerWriter) whiteouts(below, above map[string]string) error {
 	gone := map[string]bool{}
 	for name := range below {

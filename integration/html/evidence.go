@@ -13,7 +13,7 @@ var now = time.Date(2026, 11, 30, 9, 12, 0, 0, time.UTC)
 
 func day(offset int) time.Time { return now.Truncate(24*time.Hour).AddDate(0, 0, offset) }
 
-// digest returns a made-up digest for a name. It is the same on each run.
+// digest returns a made-up digest for a name. The same name always gives the same digest.
 func digest(of string) string {
 	sum := sha256.Sum256([]byte(of))
 	return "sha256:" + hex.EncodeToString(sum[:])

@@ -79,7 +79,8 @@ func statement(repo name.Repository, d v1.Hash) trust.Statement {
 		Subjects: []trust.Subject{{Name: repo.Name(), Digest: d}}}
 }
 
-// accepts verifies all signatures and statements, and returns the first error.
+// accepts verifies all signatures and statements with the Trust tr. It returns the signer, or the
+// first error.
 func accepts(tr trust.Trust, a attach.Attachments, repo name.Repository, d v1.Hash) (trust.SignerIdentity, error) {
 	var by trust.SignerIdentity
 	var err error
@@ -198,8 +199,8 @@ func cosignAcceptsLegacy(t *testing.T, s *stack, ref name.Digest) error {
 	return err
 }
 
-// TestEachFormHasItsOwnTimestamps checks that, if both signature formats are stored, each format
-// has its own timestamps. Each bundle has one timestamp, which covers only the signature.
+// TestEachFormHasItsOwnTimestamps checks that each signature format has its own timestamps if both
+// formats are stored. Each bundle has one timestamp, which covers only its signature.
 func TestEachFormHasItsOwnTimestamps(t *testing.T) {
 	s := startStack(t)
 	signer, err := trust.NewKeyless(t.Context(), s.issuer.token, s.services(t))
@@ -368,8 +369,8 @@ func unavailable(w http.ResponseWriter, _ *http.Request, _ http.Handler) bool {
 	return true
 }
 
-// TestLogInTrouble checks, for each kind of failure of the transparency log, whether it is retried,
-// ignored or fatal.
+// TestLogInTrouble checks whether signing retries, ignores or returns each kind of failure of the
+// transparency log.
 func TestLogInTrouble(t *testing.T) {
 	s := startStack(t)
 	repo := newRepo(t)

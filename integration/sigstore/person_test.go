@@ -17,7 +17,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// mirrored moves the Sigstore configuration from files into a TUF repository, and returns the URL
+// mirrored moves the Sigstore configuration files of p into a TUF repository, and returns the URL
 // of the repository.
 func (p *product) mirrored(s *stack) (url string) {
 	p.Helper()
@@ -41,8 +41,8 @@ func (p *product) mirrored(s *stack) (url string) {
 	return server.URL
 }
 
-// TestMirrorStandsForFiles checks that a user needs only the URL of a TUF repository and the
-// initial root of that repository to sign and to verify.
+// TestMirrorStandsForFiles checks that the URL and the initial root of a TUF repository are enough
+// to sign and to verify, without configuration files.
 func TestMirrorStandsForFiles(t *testing.T) {
 	s := startStack(t)
 	p := newProduct(t, s, true)

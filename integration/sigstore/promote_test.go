@@ -64,7 +64,7 @@ func newProduct(t *testing.T, s *stack, withTSA bool) *product {
 	return p
 }
 
-// configure writes the signing configuration, with or without a timestamp authority.
+// configure writes the Sigstore signing configuration, with or without a timestamp authority.
 func (p *product) configure(s *stack, withTSA bool) {
 	p.Helper()
 	type service struct {

@@ -83,7 +83,7 @@ type stack struct {
 	stop []func()
 }
 
-// close stops all servers immediately. Otherwise, t.Cleanup stops them.
+// close stops all servers immediately. At the end of a test, t.Cleanup calls close, too.
 func (s *stack) close() {
 	for _, stop := range s.stop {
 		stop()

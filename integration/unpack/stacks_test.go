@@ -32,8 +32,8 @@ func newStack(t *testing.T, seed uint64) *stack {
 
 func (s *stack) one(of ...string) string { return of[s.r.IntN(len(of))] }
 
-// name returns a random path. It is made of only few names, so that entries often have the same
-// path.
+// name returns a random path. There are only few possible names, so that different entries often
+// have the same path.
 func (s *stack) name() string {
 	if len(s.paths) > 0 && s.r.IntN(3) == 0 {
 		p := s.paths[s.r.IntN(len(s.paths))]

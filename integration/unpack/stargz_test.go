@@ -154,8 +154,9 @@ func TestLazyPullHidesNothing(t *testing.T) {
 	}
 }
 
-// compareTables checks an archive with a correct table of contents, in eStargz and zstd:chunked,
-// with the gate. It returns the number of formats that the gate accepted.
+// compareTables checks that the gate does not refuse an archive because of a correct table of
+// contents, in the formats eStargz and zstd:chunked. For eStargz, it also checks that the gate sees
+// every file. It returns the number of formats that the gate accepted.
 func compareTables(t *testing.T, archive []byte) (compared int) {
 	t.Helper()
 	for name, l := range map[string]lazy{"eStargz": stargz(t, archive), "zstd:chunked": chunked(t, archive)} {
@@ -208,7 +209,7 @@ func refuseForged(t *testing.T, archive []byte, seed uint64) int {
 	return 1
 }
 
-// forge changes one property in a table of contents and returns the name of the property.
+// forge changes one random property in a table of contents, and returns the name of the property.
 func forge(r *rand.Rand, doc map[string]any) string {
 	entries := doc["entries"].([]any)
 	if len(entries) == 0 {

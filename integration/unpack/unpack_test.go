@@ -34,8 +34,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unpacker unpacks layers on top of each other below a folder, and returns the root folder of the
-// unpacked files.
+// unpacker unpacks the layers of an image, in order, below the folder dir. It returns the root
+// folder of the unpacked files.
 type unpacker func(t *testing.T, dir string, layers [][]byte) (string, error)
 
 var unpackers = map[string]unpacker{
@@ -148,7 +148,7 @@ func number(t *testing.T, variable string, otherwise uint64) uint64 {
 	return n
 }
 
-// tally counts the results of the stacks.
+// tally counts the results of all tested stacks.
 type tally struct {
 	stacks, hidden int
 	refused        map[string]int // number of refused stacks, by reason
@@ -181,8 +181,8 @@ func (c *tally) report() {
 	fmt.Printf("%d stacks, %d refused, %d with hidden files\n", c.stacks, refusals, c.hidden)
 }
 
-// compare unpacks a stack with every unpacker, and compares the files with those that the gate
-// sees.
+// compare unpacks a stack with every unpacker, and compares the unpacked files with the files that
+// the gate sees.
 func compare(t *testing.T, s *stack, counts *tally) {
 	counts.stacks++
 	gate, err := seen(t, imageOf(t, s.layers))

@@ -2,15 +2,15 @@ package audit
 
 import "strings"
 
-// ciSystem says which variables of a CI system name the user, the job and the commit. url builds the
-// URL of the job if several variables have its parts.
+// ciSystem lists the environment variables that a CI system sets for the user, the job and the
+// commit. url is set if the URL of the job has to be built from several variables.
 type ciSystem struct {
 	mark, name         string
 	login, job, commit string
 	url                func(getenv func(string) string) string
 }
 
-// ciSystems are the CI systems whose variables are known, from their documentation.
+// ciSystems are the supported CI systems, with the variables that their documentation defines.
 var ciSystems = []ciSystem{
 	{mark: "GITHUB_ACTIONS", name: "github-actions", login: "GITHUB_ACTOR", commit: "GITHUB_SHA", url: func(getenv func(string) string) string {
 		return join(getenv("GITHUB_SERVER_URL"), getenv("GITHUB_REPOSITORY"), "actions/runs", getenv("GITHUB_RUN_ID"))
@@ -24,8 +24,8 @@ var ciSystems = []ciSystem{
 	{mark: "BUILDKITE", name: "buildkite", login: "BUILDKITE_BUILD_CREATOR", job: "BUILDKITE_BUILD_URL", commit: "BUILDKITE_COMMIT"},
 }
 
-// NewActor returns who runs the program: user and host from the caller, and the CI job from the
-// variables that getenv returns.
+// NewActor returns who runs imagegate: the user and host given by the caller, and the CI job from
+// the variables that getenv returns.
 func NewActor(user, host string, getenv func(string) string) Actor {
 	actor := Actor{User: user, Host: host}
 	for _, ci := range ciSystems {
@@ -41,7 +41,7 @@ func NewActor(user, host string, getenv func(string) string) Actor {
 	return actor
 }
 
-// join joins the parts of a URL. It returns "" if one is missing.
+// join joins the parts of a URL with slashes. It returns "" if a part is empty.
 func join(parts ...string) string {
 	for i, part := range parts {
 		if part == "" {

@@ -2,7 +2,8 @@ package audit
 
 import "testing"
 
-// TestActorIsTheCIJob checks the job's URL of a CI system with and without a variable for it.
+// TestActorIsTheCIJob checks the URL of the job, both for a CI system that sets it in one variable
+// and for one that sets only its parts.
 func TestActorIsTheCIJob(t *testing.T) {
 	for name, c := range map[string]struct {
 		env  map[string]string

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// allocate reserves n bytes on disk after the end of f, without changing the size of f. A file system
-// that cannot reserve is accepted.
+// allocate reserves n bytes of disk space after the end of f, without changing the size of f. If
+// the file system cannot reserve space, allocate does nothing and returns nil.
 func allocate(f *os.File, n int64) error {
 	info, err := f.Stat()
 	if err != nil {

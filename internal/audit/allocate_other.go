@@ -4,5 +4,5 @@ package audit
 
 import "os"
 
-// allocate does nothing on this system.
+// allocate does nothing: imagegate reserves disk space only on Linux.
 func allocate(*os.File, int64) error { return nil }

@@ -20,7 +20,7 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// The constants of every record.
+// These constants are the same in every record.
 const (
 	// Type is the CloudEvents type. Its version increases when a field is removed or changes its
 	// meaning. A new field does not change it.
@@ -253,7 +253,7 @@ type Destination struct {
 	Statements []report.Statement `json:"statements,omitempty"`
 }
 
-// Process is what a report does not say about a run.
+// Process has the facts about a run that its report does not contain.
 type Process struct {
 	// ID identifies the run.
 	ID       string
@@ -263,7 +263,7 @@ type Process struct {
 	Requested []string
 }
 
-// NewEvent returns the record of a run.
+// NewEvent returns the audit record of a run, from its report and its process.
 func NewEvent(r report.Report, p Process) Event {
 	v := r.Verdict()
 	run := Run{
@@ -299,7 +299,7 @@ func NewEvent(r report.Report, p Process) Event {
 		Time: r.Finished, DataContentType: contentType, DataSchema: dataSchema, Data: run}
 }
 
-// The values of Run.Decision.
+// These are the possible values of Run.Decision.
 const (
 	Passed = "passed"
 	Denied = "denied"
@@ -312,7 +312,7 @@ func decisionOf(r report.Report) string {
 	return Denied
 }
 
-// evidenceOf returns the digest of the evidence of a report.
+// evidenceOf returns the digest of the evidence in a report, as Run.Evidence defines it.
 func evidenceOf(r report.Report) string {
 	hash := sha256.New()
 	if err := json.NewEncoder(hash).Encode(r.Input); err != nil {

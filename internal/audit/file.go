@@ -14,18 +14,20 @@ import (
 	"github.com/imagegate/imagegate/internal/disk"
 )
 
-// file appends records to a regular file, a pipe or a device.
+// file is a sink that appends records to a regular file, a pipe or a device.
 type file struct {
 	f    *os.File
-	path string // after links
-	// regular: records are on disk after each delivery, and can be read.
+	path string // with symbolic links resolved
+	// regular is true for a regular file: each delivered record is synced to disk, and records can
+	// be read back.
 	regular bool
-	// device: an empty line shows whether a record can be written.
+	// device is true for a device: probe writes an empty line to find out whether a record can be
+	// written.
 	device bool
 	keep   bool // the caller closes f
 }
 
-// openFile opens a file, or creates one that only its owner can read.
+// openFile opens the audit log file for appending. A new file can be read only by its owner.
 func openFile(path string) (sink, error) {
 	resolved, info, err := disk.Resolve(path)
 	if err != nil {
@@ -33,7 +35,7 @@ func openFile(path string) (sink, error) {
 	}
 	flags := os.O_RDWR | os.O_APPEND | os.O_CREATE
 	if info != nil && !info.Mode().IsRegular() {
-		// Opening a pipe without a reader must not wait.
+		// Without O_NONBLOCK, opening a pipe would wait for a reader.
 		flags = os.O_WRONLY | os.O_APPEND | syscall.O_NONBLOCK
 	}
 	f, err := os.OpenFile(resolved, flags, 0o600)
@@ -56,7 +58,7 @@ func newFile(f *os.File) (*file, error) {
 	return &file{f: f, regular: info.Mode().IsRegular(), device: info.Mode()&fs.ModeCharDevice != 0}, nil
 }
 
-// newStream returns the sink for standard output.
+// newStream returns a sink that writes records to w, which is standard output.
 func newStream(w io.Writer) (sink, error) {
 	f, ok := w.(*os.File)
 	if !ok {
@@ -76,8 +78,8 @@ func newStream(w io.Writer) (sink, error) {
 	return out, nil
 }
 
-// probe writes an empty line to a device, which may be full. It opens a regular file again that was
-// renamed or removed, as log rotation does.
+// probe checks whether a record can be written. For a device, which may be full, it writes an empty
+// line. A regular file that log rotation has renamed or removed is opened again.
 func (f *file) probe(context.Context) error {
 	switch {
 	case f.device:
@@ -89,7 +91,7 @@ func (f *file) probe(context.Context) error {
 	return nil
 }
 
-// reopen opens the file again if another file, or none, is at its path.
+// reopen opens the path of the log again if the open file is no longer at that path.
 func (f *file) reopen() error {
 	open, err := f.f.Stat()
 	if err != nil {
@@ -122,8 +124,8 @@ func (f *file) reserve(n int64) error {
 	return allocate(f.f, n)
 }
 
-// deliver appends the record with one write, so that records of several processes do not mix. If the
-// last record of a regular file is cut off, the new one begins on a new line.
+// deliver appends a record with a single write, so that records of several processes do not mix. If
+// a regular file ends with an incomplete record, deliver begins a new line.
 func (f *file) deliver(_ context.Context, e Event) error {
 	line, err := encode(e)
 	if err != nil {
@@ -149,7 +151,7 @@ func (f *file) deliver(_ context.Context, e Event) error {
 	return f.f.Sync()
 }
 
-// isComplete reports whether the file is empty or ends with a line break.
+// isComplete reports whether the file is empty or its last line ends with a line break.
 func (f *file) isComplete() (bool, error) {
 	info, err := f.f.Stat()
 	if err != nil || info.Size() == 0 {
@@ -160,7 +162,7 @@ func (f *file) isComplete() (bool, error) {
 	return last[0] == '\n', err
 }
 
-// has reports whether a regular file has a record of the run with this id.
+// has reports whether a regular file contains a record of the run with this id.
 func (f *file) has(id string) (bool, error) {
 	if !f.regular {
 		return false, nil

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestRotatedLogGetsTheRecord checks that a record is in the current file after the log was renamed
-// during the run, with and without a new file.
+// TestRotatedLogGetsTheRecord renames the log during a run, as log rotation does, with and without
+// creating a new file. The record must be in the file at the log's path.
 func TestRotatedLogGetsTheRecord(t *testing.T) {
 	for name, rotate := range map[string]func(path string) error{
 		"renamed": func(path string) error { return os.Rename(path, path+".1") },
@@ -32,8 +32,9 @@ func TestRotatedLogGetsTheRecord(t *testing.T) {
 	}
 }
 
-// TestPlantedRecordIsNotDelivered checks that a prepared record of another user, or a link in its
-// place, is neither delivered nor an error, and that no file is created through a link.
+// TestPlantedRecordIsNotDelivered checks that a prepared record that another user created, or a
+// symbolic link in its place, is ignored without an error. No file must be created through the
+// link.
 func TestPlantedRecordIsNotDelivered(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root to give away files")
@@ -71,7 +72,8 @@ func TestPlantedRecordIsNotDelivered(t *testing.T) {
 	}
 }
 
-// TestLogInAFolderThatCannotBeWritten checks that prepared records are then in the other folder.
+// TestLogInAFolderThatCannotBeWritten checks that prepared records are stored in the spool folder
+// if the folder of the log cannot be written.
 func TestLogInAFolderThatCannotBeWritten(t *testing.T) {
 	dir, spool := t.TempDir(), filepath.Join(t.TempDir(), "spool")
 	path := filepath.Join(dir, "audit.log")
@@ -95,7 +97,8 @@ func TestLogInAFolderThatCannotBeWritten(t *testing.T) {
 	}
 }
 
-// TestPipeWithoutAReaderIsRefused checks that opening a pipe does not wait.
+// TestPipeWithoutAReaderIsRefused checks that opening a named pipe without a reader is an error,
+// and does not block.
 func TestPipeWithoutAReaderIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pipe")
 	check(t, unix.Mkfifo(path, 0o600))

@@ -15,19 +15,19 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// TargetError is an audit log target that cannot be understood.
+// TargetError is the error for an invalid target of an audit log.
 type TargetError struct {
 	Target string
 	Reason string
 }
 
-// Error names the target, and the targets that are possible.
+// Error names the target and the valid forms.
 func (e *TargetError) Error() string {
 	return fmt.Sprintf("audit log %q: %s", e.Target, e.Reason)
 }
 
-// WriteError means that a record cannot be written now: the disk is full, or the syslog server does not
-// respond.
+// WriteError means that a record cannot be written now, but perhaps later: the disk is full, or the
+// syslog server does not respond.
 type WriteError struct {
 	Target string
 	Err    error
@@ -41,20 +41,22 @@ func (e *WriteError) Error() string {
 // Unwrap returns the cause.
 func (e *WriteError) Unwrap() error { return e.Err }
 
-// Options are what a log needs from its caller.
+// Options configure a Log.
 type Options struct {
 	// Out receives the records if the target is "-".
 	Out io.Writer
-	// Spool is the folder of prepared records if the target is not a file. Open creates it.
+	// Spool is the folder for prepared records if they cannot be next to the log file. Open creates
+	// it.
 	Spool string
 	// Host is the name of this machine, for syslog.
 	Host string
 	// PID is the process id, for syslog.
 	PID int
-	// Resume is the ID of a run whose process died, if the caller delivers its record. [Log.Resumed]
-	// returns the prepared record, and [Log.Final] replaces it.
+	// Resume is the ID of a run whose process died. The caller delivers the record of that run:
+	// [Log.Resumed] returns the prepared record, and [Log.Final] replaces it.
 	Resume string
-	// Prepared says that the run in Resume kept a record on disk. If it is gone, it was delivered.
+	// Prepared means that the run in Resume saved a record on disk. If the file no longer exists,
+	// another run has delivered the record.
 	Prepared bool
 	// Now returns the current time, for deadlines of a syslog connection. Required for syslog.
 	Now func() time.Time
@@ -68,18 +70,18 @@ const defaultTimeout = 5 * time.Second
 type Log struct {
 	target   string
 	sink     sink
-	prefix   string // of the files of prepared records
+	prefix   string // path prefix of prepared records
 	prepared *prepared
 	resumed  *Event
 	final    *Event
 	done     bool // the record of this run was delivered
 }
 
-// sink is where records go.
+// sink is the destination of records: a file, a stream or a syslog server.
 type sink interface {
-	// probe returns an error if a record cannot be delivered now, as far as that can be known.
+	// probe returns an error if a record cannot be delivered now. It may miss some problems.
 	probe(ctx context.Context) error
-	// reserve makes sure that n bytes can be written, if the sink is a file.
+	// reserve reserves disk space for n bytes, if the sink is a file.
 	reserve(n int64) error
 	// deliver writes one record completely, or returns an error.
 	deliver(ctx context.Context, e Event) error
@@ -131,8 +133,8 @@ func openSink(target string, o Options) (sink, error) {
 	return openFile(target)
 }
 
-// spool returns the path prefix of prepared records: next to a regular file if its folder can be
-// written, else in a folder of their own.
+// spool returns the path prefix of prepared records. They are next to a regular log file if its
+// folder can be written, otherwise in folder.
 func (l *Log) spool(folder string) (prefix string, err error) {
 	if f, ok := l.sink.(*file); ok && f.regular && disk.CheckWritable(filepath.Dir(f.path), 0) == nil {
 		return f.path + ".pending-", nil
@@ -146,8 +148,8 @@ func (l *Log) spool(folder string) (prefix string, err error) {
 	return filepath.Join(folder, "pending-"+targetKey(l.target)+"-"), nil
 }
 
-// Prepare keeps a record on disk that says that the run did not finish, and returns a [*WriteError] if
-// the log cannot be written. Call it before the first tag is written. A second call replaces the
+// Prepare saves a record on disk that says that the run did not finish. It returns a [*WriteError]
+// if the log cannot be written. Call it before the first tag is written. A second call replaces the
 // record.
 func (l *Log) Prepare(ctx context.Context, e Event) error {
 	e.Data.Recovered = true
@@ -161,8 +163,8 @@ func (l *Log) Prepare(ctx context.Context, e Event) error {
 	return l.failed(err)
 }
 
-// Final keeps the final record on disk, in place of the prepared one. From now on, another process
-// delivers this record if this one dies.
+// Final replaces the prepared record on disk with the final record. From then on, if this process
+// dies, another process delivers the final record.
 func (l *Log) Final(e Event) error {
 	if l.done {
 		return nil
@@ -171,8 +173,8 @@ func (l *Log) Final(e Event) error {
 	return l.failed(l.store(e))
 }
 
-// Deliver delivers the record of Final, and removes it from the disk. After an error, the record stays
-// on disk, and the next run delivers it.
+// Deliver writes the record given to Final to the log, and removes it from the spool. After an
+// error, the record stays on disk, and the next run delivers it.
 func (l *Log) Deliver(ctx context.Context) error {
 	if l.done {
 		return nil
@@ -189,7 +191,7 @@ func (l *Log) Deliver(ctx context.Context) error {
 	return l.failed(delivered.remove())
 }
 
-// store keeps a record on disk.
+// store saves a record on disk, to be delivered later.
 func (l *Log) store(e Event) (err error) {
 	if l.prepared == nil {
 		if l.prepared, err = prepare(l.prefix + e.ID); err != nil {
@@ -206,8 +208,8 @@ func (l *Log) failed(err error) error {
 	return &WriteError{l.target, err}
 }
 
-// Resumed returns the prepared record of the run in Options.Resume. It returns false if that run
-// prepared none: then it has written no tag.
+// Resumed returns the prepared record of the run in Options.Resume. It returns false if the run
+// prepared no record, which means that it wrote no tag.
 func (l *Log) Resumed() (Event, bool) {
 	if l.resumed == nil {
 		return Event{}, false
@@ -215,7 +217,7 @@ func (l *Log) Resumed() (Event, bool) {
 	return *l.resumed, true
 }
 
-// resume takes over the prepared record of a run whose process died.
+// resume adopts the prepared record of the dead run in o.Resume.
 func (l *Log) resume(ctx context.Context, o Options) error {
 	if o.Resume == "" {
 		return nil
@@ -243,7 +245,7 @@ func (l *Log) resume(ctx context.Context, o Options) error {
 	return nil
 }
 
-// Close releases the log. It keeps a prepared record that was not delivered.
+// Close releases the log. A prepared record that was not delivered stays on disk.
 func (l *Log) Close() error {
 	var errs []error
 	if l.prepared != nil {
@@ -255,7 +257,7 @@ func (l *Log) Close() error {
 	return errors.Join(errs...)
 }
 
-// recoverAll delivers the prepared records of processes that died.
+// recoverAll delivers the prepared records of dead processes, and returns their number.
 func (l *Log) recoverAll(ctx context.Context) (n int, err error) {
 	paths, err := filepath.Glob(escapeGlob(l.prefix) + "*")
 	if err != nil {
@@ -306,8 +308,8 @@ func (l *Log) deliverPrepared(ctx context.Context, one *prepared) error {
 	return one.remove()
 }
 
-// encode returns the record on one line, with a line break. Characters that could control a terminal
-// or a CI log are \u escapes.
+// encode returns the record as one line of JSON with a line break. Characters that could control a
+// terminal or a CI log are written as \u escapes.
 func encode(e Event) ([]byte, error) {
 	data, err := json.Marshal(e)
 	if err != nil {

@@ -36,7 +36,7 @@ func open(t *testing.T, target string) (*Log, int) {
 	return l, n
 }
 
-// records reads the records of a file, one for each line.
+// records reads the records in an audit log file, one for each line.
 func records(t *testing.T, path string) (out []Event) {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -92,13 +92,13 @@ func TestFileHasOneRecordForEachRun(t *testing.T) {
 	}
 }
 
-// TestRecordOfADeadRunIsDelivered ends a run at each point after Prepare, and checks that the next
-// run delivers exactly one record.
+// TestRecordOfADeadRunIsDelivered ends a run at each point after Prepare. The next run must deliver
+// exactly one record of it.
 func TestRecordOfADeadRunIsDelivered(t *testing.T) {
 	for name, c := range map[string]struct {
 		die       func(t *testing.T, l *Log, path string)
 		recovered bool
-		runs      int // records of the dead run
+		runs      int // expected number of records of the dead run
 	}{
 		"prepared":         {func(*testing.T, *Log, string) {}, true, 1},
 		"final not sent":   {func(t *testing.T, l *Log, _ string) { check(t, l.prepared.store(event("dead"))) }, false, 1},
@@ -117,7 +117,7 @@ func TestRecordOfADeadRunIsDelivered(t *testing.T) {
 				t.Fatal("the record of a live run was taken")
 			}
 			check(t, other.Close())
-			check(t, l.Close()) // as the kernel does when the process dies
+			check(t, l.Close()) // releases the lock, as the kernel does if the process dies
 			next, _ := open(t, path)
 			check(t, send(t, next, event("next")))
 			data, err := os.ReadFile(path)
@@ -138,7 +138,7 @@ func TestRecordOfADeadRunIsDelivered(t *testing.T) {
 	}
 }
 
-// send delivers a record as a run does at its end.
+// send stores a final record and delivers it, as a run does at its end.
 func send(t *testing.T, l *Log, e Event) error {
 	t.Helper()
 	if err := l.Final(e); err != nil {
@@ -154,7 +154,7 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// tear writes half of a final record.
+// tear appends the first half of a final record to p, as a process that dies while writing.
 func tear(t *testing.T, p *prepared) {
 	line, err := encode(event("dead"))
 	check(t, err)
@@ -169,7 +169,8 @@ func appendText(t *testing.T, path, text string) {
 	check(t, errors.Join(err, f.Close()))
 }
 
-// TestPrepareFailsIfTheLogCannotBeWritten checks that the run ends before the tag.
+// TestPrepareFailsIfTheLogCannotBeWritten checks that Prepare returns an error if the log cannot be
+// written, so that the run ends before it writes the tag.
 func TestPrepareFailsIfTheLogCannotBeWritten(t *testing.T) {
 	full := func() (*Log, error) {
 		l, _, err := Open(t.Context(), "/dev/full", Options{Spool: t.TempDir()})
@@ -222,8 +223,9 @@ func TestStreamGetsTheRecord(t *testing.T) {
 	}
 }
 
-// TestParentDeliversTheRecordOfItsChild checks that the process that resumes a dead run delivers one
-// record: its own if no tag was written, and otherwise the prepared one with its own result.
+// TestParentDeliversTheRecordOfItsChild checks that a process that resumes a dead run delivers
+// exactly one record. If no tag was written, it is the process's own record. Otherwise it is the
+// prepared record with the result of the process.
 func TestParentDeliversTheRecordOfItsChild(t *testing.T) {
 	for name, c := range map[string]struct {
 		die    func(t *testing.T, l *Log)

@@ -20,23 +20,23 @@ import (
 // maxRecord is the maximum size of a record in bytes.
 const maxRecord = 16 << 20
 
-// reserve is the room in bytes that a prepared record reserves for the final one, which has more
-// entries.
+// reserve is the disk space in bytes that is reserved with a prepared record, because the final
+// record has more entries.
 const reserve = 64 << 10
 
-// lockSuffix is the end of the name of a lock file.
+// lockSuffix is added to the name of a prepared record to get the name of its lock file.
 const lockSuffix = ".lock"
 
-// prepared is a record on disk that has not been delivered. The lock belongs to the process that
-// runs, and is free after the process has died.
+// prepared is a saved record that has not been delivered. The process of the run holds the lock,
+// which becomes free when the process dies.
 type prepared struct {
 	path string
 	f    *os.File
 	lock *flock.Flock
-	end  int64 // of the last record in f
+	end  int64 // offset of the end of the last record in f
 }
 
-// prepare creates the file of a prepared record.
+// prepare creates the file for a prepared record, and locks it.
 func prepare(path string) (*prepared, error) {
 	lock := flock.New(path+lockSuffix, flock.SetPermissions(0o600))
 	if held, err := lock.TryLock(); err != nil || !held {
@@ -49,8 +49,8 @@ func prepare(path string) (*prepared, error) {
 	return &prepared{path: path, f: f, lock: lock}, nil
 }
 
-// adopt takes over the record of a process that died. It returns nil if the process is alive, or the
-// record is gone. It also returns nil for a file of another user, who could have forged it.
+// adopt takes over the prepared record of a dead process. It returns nil if the process is alive,
+// if the record no longer exists, or if the file belongs to another user, who could have forged it.
 func adopt(path string) (*prepared, error) {
 	if own, err := isOwnFile(path); err != nil || !own {
 		return nil, err
@@ -72,7 +72,7 @@ func adopt(path string) (*prepared, error) {
 	return &prepared{path: path, f: f, lock: lock}, nil
 }
 
-// isOwnFile reports whether path is a regular file of this user, and not a link.
+// isOwnFile reports whether path is a regular file that this user owns. It is false for a link.
 func isOwnFile(path string) (bool, error) {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -81,8 +81,9 @@ func isOwnFile(path string) (bool, error) {
 	return err == nil && info.Mode().IsRegular() && disk.IsOwn(info), err
 }
 
-// store appends the record as a line and waits until it is on disk. A reader takes the last complete
-// line. Spaces at the end reserve room, so that the final record fits on a disk that is full by then.
+// store appends the record as a line and syncs it to disk. Readers use the last complete line.
+// Spaces at the end of the line reserve room, so that the final record fits even if the disk
+// becomes full.
 func (p *prepared) store(e Event) error {
 	line, err := encode(e)
 	if err != nil {
@@ -99,10 +100,10 @@ func (p *prepared) store(e Event) error {
 	return p.f.Sync()
 }
 
-// errEmpty means that no record was prepared.
+// errEmpty means that the file contains no complete record.
 var errEmpty = errors.New("no record")
 
-// load returns the last record. Its error wraps errEmpty if the file has none.
+// load returns the last complete record in the file. If there is none, the error wraps errEmpty.
 func (p *prepared) load() (Event, error) {
 	data, err := io.ReadAll(io.LimitReader(p.f, maxRecord))
 	if err != nil {
@@ -122,12 +123,12 @@ func (p *prepared) load() (Event, error) {
 	return e, nil
 }
 
-// remove removes the record after it was delivered.
+// remove deletes the files of a delivered record.
 func (p *prepared) remove() error {
 	return errors.Join(os.Remove(p.path), p.release(), removeIfExists(p.path+lockSuffix))
 }
 
-// release ends the use of the record and keeps it.
+// release closes the files and unlocks the record. The record stays on disk.
 func (p *prepared) release() error { return errors.Join(p.f.Close(), p.lock.Close()) }
 
 func removeIfExists(path string) error {
@@ -137,7 +138,7 @@ func removeIfExists(path string) error {
 	return nil
 }
 
-// targetKey is a name for a target in file names.
+// targetKey returns a short hash of a log target, for use in file names.
 func targetKey(target string) string {
 	sum := sha256.Sum256([]byte(target))
 	return hex.EncodeToString(sum[:8])

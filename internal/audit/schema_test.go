@@ -32,7 +32,7 @@ func makeSchema(t *testing.T, closed bool) []byte {
 	return data
 }
 
-// TestSchemaIsCurrent checks that the published schema has every field of the record. Run it with
+// TestSchemaIsCurrent checks that the published schema has every field of the Go types. Run it with
 // -update to write the schema.
 func TestSchemaIsCurrent(t *testing.T) {
 	want := makeSchema(t, false)
@@ -46,8 +46,8 @@ func TestSchemaIsCurrent(t *testing.T) {
 	check(t, os.WriteFile(schemaFile, want, 0o644)) //nolint:gosec // a file of the repository
 }
 
-// TestRecordHoldsToTheSchema validates the shortest record and one with every field, with the
-// published schema and with one that forbids unknown fields.
+// TestRecordHoldsToTheSchema validates the shortest possible record, and a record with every field
+// set. It uses the published schema, and a closed schema that forbids unknown fields.
 func TestRecordHoldsToTheSchema(t *testing.T) {
 	published, err := os.ReadFile(schemaFile)
 	check(t, err)

@@ -2,11 +2,11 @@ package audit
 
 import "unicode/utf8"
 
-// maxShortText is the maximum length of a text in bytes, after a record was shortened.
+// maxShortText is the maximum length of a text in a shortened record, in bytes.
 const maxShortText = 200
 
-// shorten makes a record shorter, and returns false if it cannot. It halves the longest list, or
-// cuts long texts when all lists are empty.
+// shorten makes a record shorter: it halves the longest list or, if all lists are empty, cuts long
+// texts. It returns false if nothing is left to shorten.
 func shorten(r *Run) bool {
 	lists := []struct {
 		length int
@@ -44,7 +44,8 @@ func statements(all []Destination) (n int) {
 	return n
 }
 
-// withoutStatements returns a copy: the record may still be needed in full.
+// withoutStatements returns a copy of the destinations without statements. It does not change all,
+// because the full record may still be needed.
 func withoutStatements(all []Destination) []Destination {
 	out := make([]Destination, len(all))
 	for i, d := range all {
@@ -54,7 +55,7 @@ func withoutStatements(all []Destination) []Destination {
 	return out
 }
 
-// cutTexts cuts the texts that can be long, and returns false if none is.
+// cutTexts cuts every text that is longer than maxShortText. It returns false if there is none.
 func cutTexts(r *Run) (changed bool) {
 	texts := []*string{&r.Why, &r.Actor.User, &r.Actor.Host, &r.Actor.Login, &r.Actor.Job, &r.Actor.Commit, &r.Image.Reference, &r.Image.Repository, &r.Policy.File, &r.Database.Source}
 	if r.Error != nil {

@@ -14,14 +14,15 @@ import (
 	"time"
 )
 
-// maxSyslog is the maximum size of a message in bytes. Servers cut longer ones: the default of
-// rsyslog is 8 KiB.
+// maxSyslog is the maximum size of a message in bytes. It is below 8 KiB, the default limit of
+// rsyslog, because servers cut off longer messages.
 const maxSyslog = 8000
 
-// closedWait is how long a probe waits for the end of a connection. The kernel knows it already.
+// closedWait is how long a probe waits to read the end of a connection. It can be short, because
+// the kernel already knows whether the server has closed the connection.
 const closedWait = 5 * time.Millisecond
 
-// The parts of the priority of RFC 5424, section 6.2.1.
+// A message's priority is facility * 8 + severity (RFC 5424, section 6.2.1).
 const (
 	facilityAuth = 10 // security and authorization, private
 
@@ -30,13 +31,13 @@ const (
 	severityInfo    = 6
 )
 
-// localSockets are the places of the local syslog socket on Linux and macOS.
+// localSockets are the paths of the local syslog socket on Linux and macOS.
 var localSockets = []string{"/dev/log", "/var/run/syslog"}
 
-// syslog sends records to a syslog server as RFC 5424 messages. Over TCP and TLS it frames them by
-// their length (RFC 5425, RFC 6587).
+// syslog is a sink that sends records to a syslog server as RFC 5424 messages. Over TCP and TLS,
+// each message is preceded by its length (RFC 5425, RFC 6587).
 type syslog struct {
-	network, address string // network "" is the local socket
+	network, address string // network "" means the local syslog socket
 	host             string
 	pid              int
 	timeout          time.Duration
@@ -45,8 +46,8 @@ type syslog struct {
 	framed           bool
 }
 
-// parseSyslog splits the URL of a syslog server. isURL is false for a text without "://". The network
-// is empty for a URL that is not valid.
+// parseSyslog splits the URL of a syslog server. isURL is false if target does not contain "://".
+// network is "" if the URL is invalid.
 func parseSyslog(target string) (network, address string, isURL bool) {
 	scheme, _, isURL := strings.Cut(target, "://")
 	network, isSyslog := strings.CutPrefix(scheme, "syslog+")
@@ -74,10 +75,10 @@ func newSyslog(network, address string, o Options) *syslog {
 	return &syslog{network: network, address: address, host: o.Host, pid: o.PID, timeout: o.Timeout, now: o.Now}
 }
 
-// probe connects, or finds out whether the server has closed the connection. UDP has no connection,
-// so a server that does not run is not found.
+// probe connects to the server, or checks that an existing connection is still open. UDP has no
+// connections, so probe cannot detect that a UDP server is down.
 func (s *syslog) probe(ctx context.Context) error {
-	// Only a new connection shows whether the server of a local socket still runs.
+	// For a local socket, only a new connection shows whether the server still runs.
 	if local := s.network == "" || s.network == "unix"; s.conn != nil && (local || s.framed && s.isClosed()) {
 		_ = s.conn.Close() // the server closed it, or a new connection replaces it
 		s.conn = nil
@@ -120,7 +121,7 @@ func (s *syslog) connect(ctx context.Context) (err error) {
 	return err
 }
 
-// dialSocket connects to a Unix socket of either type.
+// dialSocket connects to a Unix socket, whether it is a datagram or a stream socket.
 func dialSocket(ctx context.Context, d *net.Dialer, path string) (net.Conn, error) {
 	conn, err := d.DialContext(ctx, "unixgram", path)
 	if err != nil {
@@ -129,7 +130,7 @@ func dialSocket(ctx context.Context, d *net.Dialer, path string) (net.Conn, erro
 	return conn, nil
 }
 
-// deliver sends one message. It connects again once if the connection was lost.
+// deliver sends a record as one message. If the connection was lost, it reconnects once.
 func (s *syslog) deliver(ctx context.Context, e Event) error {
 	if err := s.probe(ctx); err != nil {
 		return err
@@ -158,7 +159,7 @@ func (s *syslog) send(message []byte) error {
 	case s.conn.LocalAddr().Network() == "unix": // in a stream, a line break ends a message
 		message = append(message, '\n')
 	}
-	// A deadline bounds a server that does not read.
+	// The deadline ends the write if the server does not read.
 	if err := s.conn.SetWriteDeadline(s.now().Add(s.timeout)); err != nil {
 		return err
 	}
@@ -169,7 +170,7 @@ func (s *syslog) send(message []byte) error {
 	return err
 }
 
-// message formats a record as RFC 5424. A record that is too long loses entries of its lists.
+// message formats a record as an RFC 5424 message. It shortens a record that exceeds maxSyslog.
 func (s *syslog) message(e Event) ([]byte, error) {
 	severity := severityInfo
 	switch {
@@ -191,7 +192,7 @@ func (s *syslog) message(e Event) ([]byte, error) {
 	}
 }
 
-// headerField makes a text valid in the header of a message: printable ASCII without spaces.
+// headerField makes a text valid as a header field of a message: printable ASCII without spaces.
 func headerField(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if r > ' ' && r < 0x7f {

@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// receive returns the first message that a server on the listener gets.
+// receive accepts connections on l and reads one message from each. It returns the channel of these
+// messages.
 func receive(t *testing.T, l net.Listener) <-chan string {
 	got := make(chan string, 4)
 	t.Cleanup(func() { _ = l.Close() })
@@ -84,8 +85,8 @@ func TestSyslogOverDatagrams(t *testing.T) {
 	}
 }
 
-// TestDeadSyslogStopsTheRun checks a server that is down from the start, and one that goes down
-// before the tag.
+// TestDeadSyslogStopsTheRun checks that the run ends before the tag if the syslog server is down
+// from the start, or goes down during the run.
 func TestDeadSyslogStopsTheRun(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
@@ -100,7 +101,7 @@ func TestDeadSyslogStopsTheRun(t *testing.T) {
 	conn := <-accepted
 	check(t, l.Close())
 	check(t, conn.Close())
-	time.Sleep(50 * time.Millisecond) // until the client's kernel knows
+	time.Sleep(50 * time.Millisecond) // until the client's kernel knows that the server closed the connection
 	if err := log.Prepare(t.Context(), event("1")); err == nil {
 		t.Error("a server that went down is accepted")
 	}
@@ -109,8 +110,8 @@ func TestDeadSyslogStopsTheRun(t *testing.T) {
 	}
 }
 
-// TestLongRecordFitsIntoAMessage checks that a record with long lists and texts is shortened, says
-// so, and stays valid.
+// TestLongRecordFitsIntoAMessage checks that a record with long lists and texts is shortened to the
+// size of a message, counts the omitted entries, and stays valid.
 func TestLongRecordFitsIntoAMessage(t *testing.T) {
 	long := event("1")
 	for i := range 1000 {

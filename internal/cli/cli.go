@@ -96,7 +96,7 @@ func newApp(s Streams) *cli.App {
 			"the evidence and copies the image to the approved registry, and writes the tag last.",
 		Reader: s.In, Writer: s.Out, ErrWriter: s.Err,
 		Metadata: map[string]any{loginsKey: &exit.Logins{}},
-		HideHelp: true, // see help.Asked
+		HideHelp: true, // help.Asked finds help flags, so the library needs none
 		// A file name may have a comma. Variables have one value per line.
 		SliceFlagSeparator: "\n",
 		// classify alone determines the exit code. This handler keeps the flag library from exiting
@@ -165,7 +165,7 @@ func noSuchCommand(c *cli.Context) error {
 // tool describes this build in statements and reports.
 func tool() gate.Tool {
 	info := buildinfo.Read()
-	path, _ := os.Executable() // without a path, the ID is unique
+	path, _ := os.Executable() // after an error, path is "", which gives a unique ID
 	return gate.Tool{Name: "imagegate", Version: info.Version, URI: info.URI, Components: info.Components, Build: buildinfo.ID(path, time.Now())}
 }
 
@@ -185,7 +185,7 @@ func arguments(c *cli.Context, least, most int, names string) ([]string, error) 
 		return nil, exit.Usage(&flags.CountError{Command: c.Command, Want: names, Args: args})
 	}
 	for i, a := range args {
-		if strings.TrimSpace(a) == "" { // a variable that is not set
+		if strings.TrimSpace(a) == "" { // probably a shell variable that is not set
 			return nil, exit.Usagef("%s: argument %d is empty", c.Command.FullName(), i+1)
 		}
 	}

@@ -35,12 +35,12 @@ const doctorPassword = "correct-horse-battery"
 // part of it.
 type clinic struct {
 	t         *testing.T
-	records   string // of the database
+	records   string // path of the folder with the database records
 	dir       string
 	staging   string // host
 	approved  string // host
 	logins    map[string]string
-	clockSkew time.Duration // of the approved registry
+	clockSkew time.Duration // error of the approved registry's clock
 	feed      string        // URL of the mirror
 	temp      string        // folder
 	args      []string

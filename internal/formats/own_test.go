@@ -13,7 +13,7 @@ import (
 func TestOwnReportsAreRecognized(t *testing.T) {
 	written := map[string]int{}
 	for name, r := range outcomes(t) {
-		r.Tool.Name, r.Tool.Version = "imagegate", "v0.1.0" // every run sets them
+		r.Tool.Name, r.Tool.Version = "imagegate", "v0.1.0" // every run sets these fields
 		for _, f := range All {
 			if f.Document != nil || f.Check(r) != nil {
 				continue

@@ -40,7 +40,7 @@ type nextTo string
 func (dir nextTo) Load(url string) (any, error) {
 	file := path.Base(url)
 	if file == "jsf-0.82.schema.json" {
-		file = "jsf-0.82.schemax.json" // its name in the module of CycloneDX
+		file = "jsf-0.82.schemax.json" // the name of this file in the CycloneDX module
 	}
 	return jsonschema.FileLoader{}.Load("file://" + filepath.Join(string(dir), file))
 }

@@ -20,7 +20,7 @@ var labels = map[string]*regexp.Regexp{
 // problems is checked only in the reason.
 func TestTextAgrees(t *testing.T) {
 	reports := outcomes(t)
-	delete(reports, "hostile") // its labels are lines of text from the image
+	delete(reports, "hostile") // text from the image imitates the labels
 	for seed := range uint64(100) {
 		reports[fmt.Sprint("seed ", seed)] = generated(t, seed)
 	}

@@ -56,7 +56,7 @@ func TestOnlyVEXStatementsRemoveVulnerabilities(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %s: %v", name, format, err)
 			}
-			removed := map[string]bool{} // a reader may list a statement once for each product
+			removed := map[string]bool{} // a set, because a reader may list a statement once for each product
 			for _, s := range statements {
 				if s.Status == vex.NotAffected || s.Status == vex.Fixed {
 					removed[s.ID] = true

@@ -27,14 +27,14 @@ func WithAttestations(index v1.ImageIndex) (v1.ImageIndex, error) {
 	return attest(index, attestations{})
 }
 
-// WithArtifactAttestations is [WithAttestations] in the form that buildx writes with
+// WithArtifactAttestations is like [WithAttestations], but writes the form of buildx with
 // "oci-artifact=true": the attestation manifest is an OCI artifact with an empty config, and its
 // subject is the image.
 func WithArtifactAttestations(index v1.ImageIndex) (v1.ImageIndex, error) {
 	return attest(index, attestations{artifact: true})
 }
 
-// attestations configures the form of attestation manifests.
+// attestations configures the attestation manifests to write.
 type attestations struct {
 	artifact bool
 	// smuggled are files in an additional tar layer of the attestation manifest, next to the

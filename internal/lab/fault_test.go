@@ -16,7 +16,8 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// withBlob starts a registry with an image, and returns the path and the content of its layer.
+// withBlob starts a registry and pushes an image. It returns the registry, and the path and the
+// content of the image's layer.
 func withBlob(t *testing.T) (*lab.Registry, string, []byte) {
 	t.Helper()
 	r := start(t, lab.Options{})

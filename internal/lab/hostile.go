@@ -36,7 +36,7 @@ func Edit(img v1.Image, change func(*v1.Manifest, *v1.ConfigFile) error) (v1.Ima
 	return assemble(*manifest, raw, blobs)
 }
 
-// editLast calls Edit with the last layer and its diffID.
+// editLast calls Edit with a function that changes the last layer's descriptor and diffID.
 func editLast(img v1.Image, change func(layer *v1.Descriptor, diffID *v1.Hash)) (v1.Image, error) {
 	return Edit(img, func(m *v1.Manifest, c *v1.ConfigFile) error {
 		if len(m.Layers) == 0 || len(m.Layers) != len(c.RootFS.DiffIDs) {

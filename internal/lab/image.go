@@ -156,9 +156,9 @@ func (m MediaTypes) layer(c Compression) (types.MediaType, error) {
 	return mediaType, nil
 }
 
-// assemble makes an image from a manifest and the blobs that the manifest names, and sets the
-// digest and size of the config. It checks nothing else, so that it can also build images as a
-// hostile registry would serve them.
+// assemble returns an image with this manifest, config and these blobs. It sets the digest and size
+// of the config, and checks nothing else, so that it can also build the images of a hostile
+// registry.
 func assemble(manifest v1.Manifest, config []byte, blobs map[v1.Hash][]byte) (v1.Image, error) {
 	manifest.Config.Digest = digestOf(config)
 	manifest.Config.Size = int64(len(config))

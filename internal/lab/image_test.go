@@ -28,7 +28,8 @@ func everything() lab.ImageSpec {
 	}
 }
 
-// entries reads a layer. It returns the type, mode and name of each entry, and the contents.
+// entries reads a layer. It returns a list with the type, mode and name of each entry, and the
+// contents of files by name.
 func entries(t *testing.T, layer v1.Layer) (list []string, contents map[string]string) {
 	t.Helper()
 	rc := must(layer.Uncompressed())(t)

@@ -37,8 +37,8 @@ func Index(images ...v1.Image) (v1.ImageIndex, error) {
 	return fix(mutate.AppendManifests(mutate.IndexMediaType(empty.Index, mediaType), children...))
 }
 
-// fix computes the index immediately, so that the result can be used concurrently and errors appear
-// early.
+// fix computes the content of a lazy index immediately, so that the result can be used
+// concurrently, and errors appear here and not later.
 func fix(index v1.ImageIndex) (v1.ImageIndex, error) {
 	if _, err := index.Digest(); err != nil {
 		return nil, fmt.Errorf("building an index: %w", err)

@@ -10,7 +10,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// answer is a response as received by a simple HTTP client.
+// answer is a response as a plain HTTP client received it.
 type answer struct {
 	status int
 	header http.Header

@@ -24,7 +24,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/crypto/bcrypt"
 
-	// These packages register the storage drivers, the cache and the access controller of the
+	// These blank imports register the storage drivers, the cache and the access controller of the
 	// distribution registry.
 	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
@@ -68,7 +68,7 @@ type Registry struct {
 	serving sync.WaitGroup // the requests in progress; grows only while mu is held
 }
 
-// enter accepts a request unless the registry is closing.
+// enter counts a request as being in progress. It returns false if the registry is closing.
 func (r *Registry) enter() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -129,7 +129,8 @@ func configure(opts Options, scratch string) (*configuration.Configuration, erro
 			"delete":   {"enabled": opts.Delete},
 			"redirect": {"disable": true},
 			"maintenance": {
-				// The purger of old uploads would keep running after the test.
+				// Disable the purging of old uploads, because its goroutine would keep running
+				// after the test.
 				"uploadpurging": map[any]any{"enabled": false},
 				"readonly":      map[any]any{"enabled": opts.ReadOnly},
 			},
@@ -174,7 +175,8 @@ func newApp(config *configuration.Configuration) (app *handlers.App, err error) 
 	return handlers.NewApp(context.Background(), config), nil
 }
 
-// serve records the request and passes it to the hook, and then to the registry.
+// serve handles a request: it records the request, calls the hook, and passes the request to the
+// registry unless the hook responded.
 func (r *Registry) serve(w http.ResponseWriter, req *http.Request) {
 	if !r.enter() {
 		panic(http.ErrAbortHandler)

@@ -225,7 +225,7 @@ func TestIndexWithoutItsChildrenIsRefused(t *testing.T) {
 	}
 }
 
-// bare is a manifest that is pushed without the content that it names.
+// bare is a manifest that is pushed without the blobs or manifests that it refers to.
 type bare struct {
 	raw       []byte
 	mediaType types.MediaType

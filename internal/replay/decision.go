@@ -8,11 +8,11 @@ import (
 	"github.com/imagegate/imagegate/policy"
 )
 
-// entry is an entry of a decision: its message, and all of its content except positions.
+// entry is one entry of a decision's list: its message, and its whole content except positions.
 type entry struct{ message, content string }
 
-// compareDecisions compares two decisions completely, except the positions in the policy. It returns
-// one difference for each list. A nil decision has no entries.
+// compareDecisions compares two decisions completely, except positions in the policy. It returns
+// one difference for each list that is not equal. A nil decision has empty lists.
 func compareDecisions(was, is *policy.Decision) []Difference {
 	if was == nil {
 		was = &policy.Decision{}
@@ -39,7 +39,7 @@ func optional(t time.Time) string {
 	return instant(t)
 }
 
-// compareEntries compares two lists, without their order.
+// compareEntries compares two lists as multisets: the order does not matter.
 func compareEntries[T any](what string, was, is []T, message func(T) string) []Difference {
 	before, after := entriesOf(was, message), entriesOf(is, message)
 	gone, added := without(before, after), without(after, before)
@@ -57,7 +57,8 @@ func entriesOf[T any](all []T, message func(T) string) []entry {
 	return out
 }
 
-// content returns v as JSON without positions, because a comment in the policy file moves them.
+// content returns v as JSON without positions. A position changes if a line is added to the policy
+// file above it.
 func content(v any) string {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -88,7 +89,8 @@ func dropPositions(tree any) {
 	}
 }
 
-// without returns the entries of all that others does not have, as often as it lacks them.
+// without returns the entries of all that are not in others. Repeated entries count as often as
+// they occur.
 func without(all, others []entry) []entry {
 	left := map[string]int{}
 	for _, e := range others {
@@ -103,7 +105,8 @@ func without(all, others []entry) []entry {
 	return out
 }
 
-// summary says how many entries a list has, and which are only in this list.
+// summary describes one list: the number of its entries, and how many are only in this list. where
+// says which list that is.
 func summary(total int, only []entry, where string) string {
 	if len(only) == 0 {
 		return fmt.Sprintf("%d in total", total)

@@ -1,9 +1,10 @@
 // Package replay evaluates a recorded run again and compares the result with the record.
 //
 // [Read] reads a record: an audit record or a JSON report. [Record.Evaluate] evaluates the policies
-// on the evidence in a JSON report. [Compare] compares a record with the new result: first the
-// causes, such as another policy or database, then the decision, its rules and its exceptions, and
-// with a JSON report every entry. [Text] and [JSON] write the comparison.
+// on the evidence in a JSON report. [Compare] compares a record with the new result. It compares
+// the causes first, such as another policy or database, and then the decision, its rules and its
+// exceptions. With a JSON report, it also compares every entry of the decision. [Text] and [JSON]
+// write the comparison.
 package replay
 
 import (
@@ -28,11 +29,12 @@ import (
 type Record struct {
 	// ID is the id of an audit record, or "" for a JSON report.
 	ID string
-	// Run is the run.
+	// Run is what the record says about the run.
 	Run audit.Run
 	// Report is the JSON report. It is nil for an audit record.
 	Report *report.Report
-	// Warning says that the audit log ends with a part of a record. It is empty if not.
+	// Warning says that the audit log ends with an incomplete record. It is "" if the log is
+	// complete.
 	Warning string
 }
 
@@ -93,7 +95,7 @@ func (r *Record) AddReport(data []byte) error {
 
 func instant(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
-// check returns an error if the record has no decision of its own.
+// check returns an error if the run made no decision of its own, so that nothing can be compared.
 func (r Record) check() error {
 	switch {
 	case r.Run.Decision != "":
@@ -105,10 +107,10 @@ func (r Record) check() error {
 }
 
 // find returns the record with the given id in an audit log. isLog is false if data is not an audit
-// log. A line that is not a record is skipped: a crash or a full disk can leave a part of one. warning
-// says that the last line was skipped, and is empty if the id selects the record.
+// log. Lines that are not records are skipped, because a crash or a full disk can leave an
+// incomplete line. warning says that the last line was skipped. It is "" if id selects the record.
 func find(data []byte, id string) (found audit.Event, isLog bool, warning string, err error) {
-	number, at, torn := 0, 0, 0 // the lines read, of the record, and of the last line without a record
+	number, at, torn := 0, 0, 0 // lines read so far; line of the record; last line that is not a record
 	skipped := 0
 	for line := range bytes.SplitSeq(data, []byte("\n")) {
 		number++
@@ -158,7 +160,7 @@ func (r Record) Evaluate(policies policy.Set) report.Report {
 	return again
 }
 
-// Difference is one fact that is not the same in the record and after the replay.
+// Difference is a fact that differs between the record and the replay.
 type Difference struct {
 	// What is the fact, such as "policy" or "decision".
 	What string `json:"what"`
@@ -227,7 +229,7 @@ func Compare(recorded Record, now report.Report) Result {
 	return out
 }
 
-// causes returns the inputs that differ.
+// causes returns the differences between the inputs of the two runs.
 func causes(was, is audit.Run) []Difference {
 	out := []Difference{}
 	for _, one := range []Difference{
@@ -251,8 +253,9 @@ func appendIf(all []Difference, d Difference) []Difference {
 	return append(all, d)
 }
 
-// ruleNames returns the counts of each rule by its name. Rules of several policies can have one name.
-// The position is not compared, because a comment in the policy file moves it.
+// ruleNames maps the name of each rule to its counts. Rules of several policies can have the same
+// name, so the counts are joined. Positions are not compared, because they change if a line is
+// added to the policy file.
 func ruleNames(all []audit.Rule) map[string]string {
 	found := map[string][]string{}
 	for _, r := range all {
@@ -261,7 +264,8 @@ func ruleNames(all []audit.Rule) map[string]string {
 	return joined(found)
 }
 
-// exceptionNames returns what each exception covers, by its vulnerability, rule and package.
+// exceptionNames maps each exception, named by its vulnerability, rule and package, to what it
+// covers.
 func exceptionNames(all []audit.Exception) map[string]string {
 	found := map[string][]string{}
 	for _, e := range all {
@@ -271,7 +275,8 @@ func exceptionNames(all []audit.Exception) map[string]string {
 	return joined(found)
 }
 
-// joined joins the values of each name, sorted: without positions, their order means nothing.
+// joined joins the values of each name in sorted order. Positions are not compared, so the original
+// order has no meaning.
 func joined(found map[string][]string) map[string]string {
 	out := map[string]string{}
 	for name, values := range found {
@@ -281,7 +286,7 @@ func joined(found map[string][]string) map[string]string {
 	return out
 }
 
-// compareNames reports the entries that are not the same in two maps, sorted by name.
+// compareNames reports each name whose values differ between two maps, sorted by name.
 func compareNames(report func(what, recorded, now string), what string, was, is map[string]string) {
 	all := maps.Clone(was)
 	maps.Copy(all, is)

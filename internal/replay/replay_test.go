@@ -17,7 +17,7 @@ var noon = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 
 const rules = "version: 1\nrules:\n  - name: no critical\n    severity: critical\n"
 
-// policies returns one policy.
+// policies returns a set with one policy, parsed from text.
 func policies(t *testing.T, text string) policy.Set {
 	t.Helper()
 	p, err := policy.Parse("policy.yaml", []byte(text))
@@ -27,7 +27,7 @@ func policies(t *testing.T, text string) policy.Set {
 	return policy.Set{p}
 }
 
-// evaluated returns the JSON report of a denied image.
+// evaluated returns the report of a denied image, evaluated with the policies in set.
 func evaluated(t *testing.T, set policy.Set) report.Report {
 	t.Helper()
 	finding := func(id string, s evidence.Severity) evidence.Finding {
@@ -43,7 +43,7 @@ func evaluated(t *testing.T, set policy.Set) report.Report {
 	return r
 }
 
-// encoded returns v as JSON in one line.
+// encoded returns v as one line of JSON.
 func encoded(t *testing.T, v any) string {
 	t.Helper()
 	data, err := json.Marshal(v)
@@ -53,7 +53,8 @@ func encoded(t *testing.T, v any) string {
 	return string(data)
 }
 
-// logLine returns the line of an audit log for a report.
+// logLine returns the audit record of a report as a line of an audit log. edit may change the
+// record.
 func logLine(t *testing.T, r report.Report, id string, edit func(*audit.Run)) string {
 	t.Helper()
 	e := audit.NewEvent(r, audit.Process{ID: id})
@@ -72,8 +73,8 @@ func read(t *testing.T, data, id string) Record {
 	return r
 }
 
-// TestEditedReportIsDifferent checks that a report is the same only if its whole decision follows
-// from its evidence.
+// TestEditedReportIsDifferent edits a report and replays it. The result must be the same only if
+// the whole decision still follows from the evidence.
 func TestEditedReportIsDifferent(t *testing.T) {
 	set := policies(t, rules)
 	for name, c := range map[string]struct {
@@ -104,14 +105,15 @@ func TestEditedReportIsDifferent(t *testing.T) {
 	checkResult(t, Compare(record, record.Evaluate(set)), "")
 }
 
-// move moves all rules down by one line.
+// move moves all rules down by one line, as a new comment in the policy file does.
 func move(all []policy.Violation) {
 	for i := range all {
 		all[i].Position.Line++
 	}
 }
 
-// checkResult checks that a result has a difference with this name, or none.
+// checkResult checks that a result has a difference with this name. If want is "", the result must
+// have no difference.
 func checkResult(t *testing.T, r Result, want string) {
 	t.Helper()
 	if r.Same != (want == "") {
@@ -127,7 +129,8 @@ func checkResult(t *testing.T, r Result, want string) {
 	}
 }
 
-// TestEditedRecordIsDifferent checks what is compared of an audit record without a report.
+// TestEditedRecordIsDifferent edits an audit record and replays it without a report. Each edit must
+// cause a difference.
 func TestEditedRecordIsDifferent(t *testing.T) {
 	set := policies(t, rules+"exceptions:\n  - {id: CVE-1, reason: no network, owner: web, expires: 2099-01-01}\n")
 	r := evaluated(t, set)
@@ -153,7 +156,8 @@ func TestEditedRecordIsDifferent(t *testing.T) {
 	checkResult(t, Compare(record, record.Evaluate(set)), "")
 }
 
-// TestRulesOfOneName checks that rules and exceptions of one name do not hide each other.
+// TestRulesOfOneName checks that a difference is found even if several rules or exceptions have the
+// same name.
 func TestRulesOfOneName(t *testing.T) {
 	a, b := audit.Rule{Name: "r", Position: "a.yaml:1", Blocking: 1}, audit.Rule{Name: "r", Position: "b.yaml:1", Blocking: 2}
 	one := ruleNames([]audit.Rule{a, b})["r"]
@@ -165,7 +169,8 @@ func TestRulesOfOneName(t *testing.T) {
 	}
 }
 
-// TestAddReportRefusesAnotherRun checks each fact that must be the same in record and report.
+// TestAddReportRefusesAnotherRun checks that AddReport refuses a report that differs from the
+// record in the image, the time or the evidence.
 func TestAddReportRefusesAnotherRun(t *testing.T) {
 	set := policies(t, rules)
 	for want, edit := range map[string]func(*audit.Run){
@@ -186,7 +191,7 @@ func TestAddReportRefusesAnotherRun(t *testing.T) {
 	}
 }
 
-// TestTornLines checks that a line that is not a whole record hides no other record.
+// TestTornLines checks that an incomplete line in an audit log does not hide other records.
 func TestTornLines(t *testing.T) {
 	set := policies(t, rules)
 	one, two := logLine(t, evaluated(t, set), "1", nil), logLine(t, evaluated(t, set), "2", nil)

@@ -16,8 +16,8 @@ const width = 100
 // maxChanges is the maximum number of changes in the text. The JSON output has all of them.
 const maxChanges = 20
 
-// Text writes the comparison as text: the inputs that differ, what came out differently, and the
-// conclusion at the end.
+// Text writes the comparison as text: the inputs that differ, the results that differ, and the
+// conclusion.
 func Text(w io.Writer, r Result) error {
 	var text bytes.Buffer
 	l := layout.New(&text, width, false)
@@ -65,7 +65,7 @@ func Text(w io.Writer, r Result) error {
 	return err
 }
 
-// sentence says how a fact differs.
+// sentence describes a difference, with the recorded and the new value.
 func sentence(d Difference) string {
 	return fmt.Sprintf("%s: recorded %s, now %s", d.What, cmp.Or(d.Recorded, "none"), cmp.Or(d.Now, "none"))
 }

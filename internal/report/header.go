@@ -76,7 +76,7 @@ func (t text) image() {
 	}
 	for _, p := range t.Input.Platforms {
 		line := short(p.Platform)
-		if t.Decision != nil || t.Outcome() != PassedEarlier && t.Outcome() != Overridden { // else the image was not scanned
+		if t.Decision != nil || t.Outcome() != PassedEarlier && t.Outcome() != Overridden { // otherwise, the image was not scanned
 			line += fmt.Sprintf(", %s, %s", distribution(p.Distribution), units.Count(len(p.Packages), "package"))
 		}
 		t.label("", line)

@@ -30,7 +30,7 @@ var owners = []owner{ownerBase, ownerImage, ownerUnknown}
 // layers records which layers of an image come from its base image.
 type layers struct {
 	fromBase map[string]bool // by diffID
-	number   map[string]int  // by diffID, from 1
+	number   map[string]int  // number of each layer from 1, by diffID
 	count    int
 	known    bool // the history shows the base image
 	base     string

@@ -233,7 +233,7 @@ func checkRemedies(t *testing.T, d policy.Decision, r Report) []string {
 		for _, item := range remedy.Exceptions {
 			fixable := d.Violations[remedy.Violations[0]].Finding
 			if fixable != nil && fixVersions(*fixable) != "" {
-				continue // the upgrade is printed instead
+				continue // the upgrade command is printed instead
 			}
 			if !strings.Contains(text, "or: "+layout.Limit(item, 0)+"\n") {
 				t.Errorf("the text has no line to paste: %s\n%s", item, text)

@@ -8,9 +8,9 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// Metrics writes the result of a run in the text format of Prometheus, for the textfile collector of
-// node_exporter. A run that failed has imagegate_run_success 0 and no counts of problems, so that it
-// never looks like a clean image.
+// Metrics writes the result of a run in the text format of Prometheus, for the textfile collector
+// of node_exporter. For a failed run, imagegate_run_success is 0 and the counts of problems are
+// missing, so that the run never looks like a clean image.
 func Metrics(w io.Writer, r report.Report, exitCode int) error {
 	v := r.Verdict()
 	image := label("image", r.Input.Image.Reference)
@@ -51,7 +51,7 @@ func Metrics(w io.Writer, r report.Report, exitCode int) error {
 	return err
 }
 
-// metrics builds the text. Every metric is a gauge.
+// metrics builds the metrics text. Every metric is a gauge.
 type metrics struct{ text strings.Builder }
 
 func (m *metrics) head(name, help string) {
@@ -73,8 +73,8 @@ func number(b bool) float64 {
 	return 0
 }
 
-// label writes a label. The format has escapes only for backslash, quote and line break, so other
-// unprintable characters are written as Go escapes first.
+// label writes one label of a metric. The format can escape only backslashes, quotes and line
+// breaks, so other unprintable characters are first written as Go escapes.
 func label(name, value string) string {
 	value = report.Sanitize(value)
 	return name + `="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(value) + `"`

@@ -58,8 +58,8 @@ func result() report.Report {
 		Decision: &policy.Decision{Violations: []policy.Violation{{Kind: policy.KindImage, Rule: "r", Message: "runs as root"}}}}
 }
 
-// TestTraceHasTheParentOfTheJob checks the spans that a collector receives: their parents, bytes,
-// errors and texts.
+// TestTraceHasTheParentOfTheJob checks the parents, byte counts, errors and texts of the spans that
+// a collector receives.
 func TestTraceHasTheParentOfTheJob(t *testing.T) {
 	var got lab.Collector
 	server := httptest.NewServer(&got)
@@ -102,13 +102,14 @@ func TestTraceHasTheParentOfTheJob(t *testing.T) {
 	}
 }
 
-// TestDeadCollectorCostsLittle checks a collector that refuses, and one that never answers.
+// TestDeadCollectorCostsLittle checks that End returns in time if the collector refuses
+// connections, or never responds.
 func TestDeadCollectorCostsLittle(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() // it accepts connections in its backlog, and nothing reads from them
+	defer l.Close() // the kernel accepts connections, but nothing reads from them
 	for name, url := range map[string]string{"refuses": "http://127.0.0.1:1", "hangs": "http://" + l.Addr().String()} {
 		t.Run(name, func(t *testing.T) {
 			tr := start(t, url)
@@ -127,8 +128,8 @@ func TestDeadCollectorCostsLittle(t *testing.T) {
 	}
 }
 
-// TestVariablesStaySecret checks that neither standard error nor an error quotes the value of a
-// variable that the library cannot understand, and that the error names the variable.
+// TestVariablesStaySecret checks that neither standard error nor an error message shows the value
+// of a variable that the OpenTelemetry library cannot parse. The error must name the variable.
 func TestVariablesStaySecret(t *testing.T) {
 	const canary = "Bearer-c4n4ry"
 	for name, names := range map[string]string{
@@ -149,12 +150,13 @@ func TestVariablesStaySecret(t *testing.T) {
 			if names != "" && (err == nil || !strings.Contains(err.Error(), names)) {
 				t.Errorf("the error %v does not name the variable", err)
 			}
-			only(t, &got, "imagegate promote") // what is usable is exported
+			only(t, &got, "imagegate promote") // the usable variables still cause an export
 		})
 	}
 }
 
-// standardError returns what f writes to standard error, also through the library's own logger.
+// standardError returns what f writes to standard error, including output of the OpenTelemetry
+// library's logger.
 func standardError(t *testing.T, f func()) string {
 	t.Helper()
 	read, write, err := os.Pipe()
@@ -178,7 +180,7 @@ func standardError(t *testing.T, f func()) string {
 	return string(printed)
 }
 
-// TestLimitsOfTheQueueDoNotPanic checks values that make the library panic.
+// TestLimitsOfTheQueueDoNotPanic sets queue limits that would make the OpenTelemetry library panic.
 func TestLimitsOfTheQueueDoNotPanic(t *testing.T) {
 	for _, name := range []string{"OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_EXPORT_TIMEOUT"} {
 		for _, value := range []string{"-1", "0", "9223372036854775807"} {
@@ -203,7 +205,7 @@ func (panicking) ExportSpans(context.Context, []sdktrace.ReadOnlySpan) error { p
 
 func (panicking) Shutdown(context.Context) error { panic("canary") }
 
-// TestPanicIsAnError checks that a panic changes nothing but the error of End.
+// TestPanicIsAnError checks that a panic in the exporter only becomes the error that End returns.
 func TestPanicIsAnError(t *testing.T) {
 	tr, err := StartTrace(t.Context(), TraceOptions{Command: "check", Getenv: os.Getenv, Exporter: panicking{}})
 	if err != nil {

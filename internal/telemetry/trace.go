@@ -1,8 +1,8 @@
-// Package telemetry exports what a run did: traces over OTLP, and metrics for Prometheus' textfile
-// collector.
+// Package telemetry exports what a run did: traces over OTLP, and metrics for the textfile
+// collector of Prometheus.
 //
-// Telemetry never changes the result of a run. A collector that does not answer costs at most
-// [MaxWait].
+// Telemetry never changes the result of a run. A collector that does not respond delays a run by at
+// most [MaxWait].
 package telemetry
 
 import (
@@ -28,14 +28,15 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// MaxWait limits how long a run waits in total for a collector.
+// MaxWait is the maximum total time that a run waits for a collector.
 const MaxWait = 5 * time.Second
 
-// exportTimeout limits one request to the collector.
+// exportTimeout is the time limit for one request to the collector. It is less than half of
+// MaxWait.
 const exportTimeout = 2 * time.Second
 
-// The limits of the queue of spans. Fixed values replace the variables OTEL_BSP_*, because the library
-// panics for a negative or huge one.
+// These are the limits of the span queue. They replace the variables OTEL_BSP_*, because the
+// OpenTelemetry library panics for a negative or huge value.
 const (
 	maxQueue    = sdktrace.DefaultMaxQueueSize
 	maxBatch    = sdktrace.DefaultMaxExportBatchSize
@@ -49,12 +50,12 @@ const maxAttribute = 500
 type TraceOptions struct {
 	// Command is the name of the root span, such as "promote".
 	Command string
-	// Version is the version of this program.
+	// Version is the version of imagegate.
 	Version string
-	// TraceParent and TraceState are the W3C trace context of the caller: the environment variables
-	// TRACEPARENT and TRACESTATE of a CI job. An invalid one is ignored.
+	// TraceParent and TraceState are the W3C trace context of the caller. A CI job passes them in
+	// the environment variables TRACEPARENT and TRACESTATE. An invalid context is ignored.
 	TraceParent, TraceState string
-	// Getenv returns an environment variable. Required.
+	// Getenv returns the value of an environment variable. Required.
 	Getenv func(string) string
 	// Redact removes secrets from the text of an error. Required.
 	Redact func(string) string
@@ -75,21 +76,23 @@ type Trace struct {
 	lost  error                          // the first error of an export in the background
 }
 
-// errVariable replaces errors of the library about variables, which quote their values.
+// errVariable replaces the OpenTelemetry library's errors about variables, because they quote the
+// values.
 var errVariable = errors.New("OTEL_RESOURCE_ATTRIBUTES or OTEL_TRACES_SAMPLER cannot be understood completely")
 
 // StartTrace starts a trace. The exporter reads the standard variables, such as
-// OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS and OTEL_RESOURCE_ATTRIBUTES. No error
-// quotes a value of a variable, because it can be a secret. The caller must call End once.
+// OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS and OTEL_RESOURCE_ATTRIBUTES. Errors
+// never quote the value of a variable, because it can be a secret. The caller must call End once.
 func StartTrace(ctx context.Context, o TraceOptions) (_ *Trace, err error) {
 	defer recovered(&err)
 	t := &Trace{redact: o.Redact, moved: map[gate.Step]map[string]int64{}, lost: checkHeaders(o.Getenv)}
-	// By default, the library prints to standard error, with the values of variables.
+	// By default, the OpenTelemetry library prints errors, with the values of variables, to
+	// standard error.
 	otel.SetLogger(logr.Discard())
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(error) { t.lose(errVariable) }))
 	exporter := o.Exporter
 	if exporter == nil {
-		// Without retries: a collector that is down must not delay the run.
+		// Do not retry, because a collector that is down must not delay the run.
 		exporter, err = otlptracehttp.New(ctx, otlptracehttp.WithTimeout(exportTimeout), otlptracehttp.WithRetry(otlptracehttp.RetryConfig{}))
 		if err != nil {
 			return nil, errors.New("the variables OTEL_EXPORTER_OTLP_* cannot be used together")
@@ -106,7 +109,7 @@ func StartTrace(ctx context.Context, o TraceOptions) (_ *Trace, err error) {
 			EventCountLimit: 64, LinkCountLimit: 8, AttributePerEventCountLimit: 16, AttributePerLinkCountLimit: 16}),
 		sdktrace.WithBatcher(guarded{exporter}, sdktrace.WithExportTimeout(exportTimeout), sdktrace.WithBatchTimeout(exportDelay),
 			sdktrace.WithMaxQueueSize(maxQueue), sdktrace.WithMaxExportBatchSize(maxBatch)))
-	// From here on, the library reports failed exports.
+	// From now on, the library's errors are about failed exports and do not quote variables.
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(t.lose))
 	t.tracer = t.provider.Tracer("github.com/imagegate/imagegate")
 	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": o.TraceParent, "tracestate": o.TraceState})
@@ -114,7 +117,8 @@ func StartTrace(ctx context.Context, o TraceOptions) (_ *Trace, err error) {
 	return t, nil
 }
 
-// checkHeaders returns an error if the exporter leaves out a header. It does not quote the header.
+// checkHeaders returns an error if a header variable has an entry that the exporter would silently
+// ignore. The error does not quote the entry.
 func checkHeaders(getenv func(string) string) error {
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"} {
 		for entry := range strings.SplitSeq(strings.TrimSpace(getenv(name)), ",") {
@@ -126,15 +130,16 @@ func checkHeaders(getenv func(string) string) error {
 	return nil
 }
 
-// recovered turns a panic of the library into an error: telemetry never changes the result. The value
-// of the panic may quote a variable.
+// recovered turns a panic of the OpenTelemetry library into an error, because telemetry must not
+// change the result. The error omits the panic value, which may quote a variable.
 func recovered(err *error) {
 	if p := recover(); p != nil {
 		*err = errors.New("the OpenTelemetry library stopped unexpectedly: check the variables that begin with OTEL_")
 	}
 }
 
-// guarded is an exporter without panics. The library calls it in goroutines of its own.
+// guarded is an exporter that returns panics as errors. The OpenTelemetry library calls it in its
+// own goroutines, where recovered has no effect.
 type guarded struct{ sdktrace.SpanExporter }
 
 func (g guarded) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) (err error) {
@@ -147,7 +152,8 @@ func (g guarded) Shutdown(ctx context.Context) (err error) {
 	return g.SpanExporter.Shutdown(ctx)
 }
 
-// Start starts the span of a step. It is a child of the span in ctx, or of the root span.
+// Start starts the span of a step as a child of the span in ctx or, if ctx has none, of the root
+// span.
 func (t *Trace) Start(ctx context.Context, s gate.Step) (context.Context, func(error)) {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		ctx = trace.ContextWithSpan(ctx, t.root)
@@ -168,7 +174,8 @@ func (t *Trace) Start(ctx context.Context, s gate.Step) (context.Context, func(e
 	}
 }
 
-// Bytes counts bytes for the span of the image's stage that ends next.
+// Bytes adds transferred bytes. They are attributed to the next span that ends for the same image
+// and stage.
 func (t *Trace) Bytes(s gate.Step, blob string, done, _ int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -179,7 +186,7 @@ func (t *Trace) Bytes(s gate.Step, blob string, done, _ int64) {
 	t.moved[key][blob] = done
 }
 
-// taken returns the bytes of a stage since the last call.
+// taken returns the bytes of a stage that were counted since the last call.
 func (t *Trace) taken(s gate.Step) (n int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -193,8 +200,8 @@ func (t *Trace) taken(s gate.Step) (n int64) {
 
 func stageOf(s gate.Step) gate.Step { return gate.Step{Image: s.Image, Stage: s.Stage} }
 
-// End ends the root span with the result of the run, and exports what is left. It waits at most
-// [MaxWait], also if ctx is canceled. The error is a reason to warn, never to fail.
+// End ends the root span with the result of the run, and exports all remaining spans. It waits at
+// most [MaxWait], even if ctx is canceled. The caller should only warn about the error.
 func (t *Trace) End(ctx context.Context, r report.Report, exitCode int) (err error) {
 	defer recovered(&err)
 	v := r.Verdict()

@@ -2,8 +2,8 @@ package telemetry
 
 import "strings"
 
-// Wanted reports whether the standard variables of OpenTelemetry ask for traces. reason is why they
-// cannot be exported, or "".
+// Wanted reports whether the standard OpenTelemetry variables request traces. If traces are
+// requested but cannot be exported, reason says why. Otherwise reason is "".
 func Wanted(getenv func(string) string) (asked bool, reason string) {
 	endpoint := getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != "" || getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != ""
 	if !endpoint || strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true") || getenv("OTEL_TRACES_EXPORTER") == "none" {

@@ -32,7 +32,8 @@ func TestTracesAreWanted(t *testing.T) {
 	}
 }
 
-// TestDocumentedMetricsExist checks that the document names exactly the metrics that are written.
+// TestDocumentedMetricsExist checks that docs/operations.md names exactly the metrics that Metrics
+// writes.
 func TestDocumentedMetricsExist(t *testing.T) {
 	text, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {

@@ -66,7 +66,7 @@ func Classify(ctx context.Context, err error) Verdict {
 		unaudited  *audit.WriteError
 		update     *databaseError
 		crash      *Fault
-		newer      *attach.NewerError // running again makes a newer decision
+		newer      *attach.NewerError // retryable: another run makes a newer decision
 	)
 	var settled *settledError
 	switch {

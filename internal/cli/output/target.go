@@ -60,7 +60,7 @@ func ParseTargets(flags, names []string) ([]Target, error) {
 
 // formatError is the error of an unknown report format in --output.
 type formatError struct {
-	value string // of --output
+	value string // the value of --output
 	names []string
 }
 

@@ -64,7 +64,7 @@ type Writer struct {
 	tagging bool           // set before the first tag is written
 	killed  bool           // the process that did the work is gone, and its state is unknown
 	failed  []error        // the errors of Targets, after the first attempt
-	audit   *audit.Log     // nil without an audit log
+	audit   *audit.Log     // nil unless an audit log is configured
 }
 
 // New returns a Writer after checking that every report and record can be written. A later error

@@ -105,7 +105,7 @@ func load(c *cli.Context, keys []config.Key, w io.Writer) (*config.File, error) 
 	if o.Dir, err = os.Getwd(); err != nil && named == "" {
 		return nil, nil //nolint:nilerr // the working folder was removed
 	}
-	o.Home, _ = os.UserHomeDir() // without a home folder, the search ends elsewhere
+	o.Home, _ = os.UserHomeDir() // without a home folder, the search only has its other limits
 	file, err := config.Load(o)
 	if err != nil {
 		return nil, exit.Usage(err)

@@ -70,7 +70,7 @@ func digests(r report.Report) []digestRow {
 	add("Image", r.Input.Image.Reference, r.Input.Image.Digest, name(r.Input.Image.MediaType))
 	for _, p := range r.Input.Platforms {
 		note := cmp.Or(name(p.Distribution.Name), name(strings.TrimSpace(p.Distribution.ID+" "+p.Distribution.Version)))
-		if r.Decision != nil { // else the image was not cataloged
+		if r.Decision != nil { // otherwise, the image was not cataloged
 			note = join(note, plural(len(p.Packages), "package"))
 		}
 		if p.Size > 0 {
