@@ -18,7 +18,7 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// nested returns a text with n open nesting levels.
+// nested returns a text with n nesting levels that are never closed: before, then level n times.
 func nested(before, level string, n int) string { return before + strings.Repeat(level, n) }
 
 // levels is a nesting depth that overflows the stack of any recursive parser.

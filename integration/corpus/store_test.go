@@ -25,7 +25,7 @@ type store struct {
 	suite string
 }
 
-// layer describes a layer in the store.
+// layer identifies a layer in the store by its digests.
 type layer struct {
 	Digest string `json:"digest"` // SHA-256 of the compressed tar archive, in hexadecimal
 	DiffID string `json:"diffID"` // SHA-256 of the uncompressed tar archive, in hexadecimal
@@ -143,7 +143,7 @@ func (s *store) newLayer() (*layerWriter, error) {
 	return w, nil
 }
 
-// discard removes the temporary file of an unfinished layer.
+// discard closes and removes the temporary file of a layer that was not completed.
 func (w *layerWriter) discard() {
 	w.temp.Close()
 	os.Remove(w.temp.Name())

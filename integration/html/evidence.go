@@ -8,7 +8,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// now is the time of every run in the reports.
+// now is the time of the run in every report, so that the pages are the same each time.
 var now = time.Date(2026, 11, 30, 9, 12, 0, 0, time.UTC)
 
 func day(offset int) time.Time { return now.Truncate(24*time.Hour).AddDate(0, 0, offset) }

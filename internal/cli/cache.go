@@ -76,7 +76,7 @@ func runCachePrune(c *cli.Context, s Streams) error {
 	return err
 }
 
-// openCache opens the SBOM cache in the folder --cache-dir, limited to --cache-max.
+// openCache opens the SBOM cache in the folder of --cache-dir, with the size limit of --cache-max.
 func openCache(c *cli.Context) (*cache.Cache, error) {
 	limit, err := cacheMax(c)
 	if err != nil {

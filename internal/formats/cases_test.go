@@ -18,7 +18,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// now is the time of every generated run.
+// now is the time of the run in every generated report.
 var now = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 
 // testPolicy has rules that block and rules that warn.

@@ -48,7 +48,7 @@ func CSV(w io.Writer, r report.Report) error {
 // a semicolon or a tab as the separator.
 var inner = regexp.MustCompile("([;\t] *[\"']*)([=+@＝＋－＠-])")
 
-// plainCell prefixes each text that a spreadsheet would take for a formula with an apostrophe.
+// plainCell puts an apostrophe before a text that a spreadsheet would interpret as a formula.
 // Full-width signs can begin a formula, too.
 func plainCell(s string) string {
 	s = inner.ReplaceAllString(s, "$1'$2")

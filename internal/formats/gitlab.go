@@ -18,7 +18,7 @@ import (
 // that imagegate writes.
 const gitLabVersion = "15.0.7"
 
-// The parts of GitLab's container scanning report that are used:
+// These types are the parts of GitLab's container scanning report that imagegate writes:
 // https://gitlab.com/gitlab-org/security-products/security-report-schemas
 type (
 	gitLabReport struct {

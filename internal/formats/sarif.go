@@ -21,7 +21,7 @@ const maxResults = 5000
 // maxDescription is the maximum length of a rule's description that GitHub accepts, in characters.
 const maxDescription = 1024
 
-// The parts of SARIF 2.1.0 that a report needs:
+// These types are the parts of SARIF 2.1.0 that imagegate writes:
 // https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
 type (
 	sarifLog struct {

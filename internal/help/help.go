@@ -1,5 +1,5 @@
-// Package help presents the command tree: as text for a terminal, as a section of the command
-// reference, and as a manual page. It also completes command lines in shells.
+// Package help presents the help of all commands: as text for a terminal, as a section of the
+// command reference, and as a manual page. It also completes command lines in shells.
 //
 // [PageOf] describes one command. It combines the command's flags with the content of pages.go: the
 // required flags, the groups of flags and the examples. [Page.Text], [Page.Markdown] and [Page.Man]

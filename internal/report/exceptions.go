@@ -134,7 +134,7 @@ func unmatchedByRules(d policy.Decision) []Item {
 	return merge(found)
 }
 
-// severities counts issues by severity, the most severe first.
+// severities returns the number of issues of each severity as text, the most severe first.
 func severities(issues []Item) string {
 	var counts [evidence.SeverityCritical + 1]int
 	for _, i := range issues {

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// schema is written by TestSchemaIsCurrent.
+// schema is the JSON Schema of a report. TestSchemaIsCurrent writes the file.
 //
 //go:embed schema.json
 var schema []byte

@@ -59,7 +59,7 @@ type tile struct {
 	Count         int
 }
 
-// failure is the error of a run.
+// failure describes the error of a failed run on the page.
 type failure struct {
 	Class     string
 	Lines     []string
@@ -83,7 +83,7 @@ type list[T any] struct {
 	More int
 }
 
-// bounded returns a list of the first limit rows.
+// bounded returns a list with at most limit rows, which also knows how many are left out.
 func bounded[T any](rows []T, limit int) list[T] {
 	n := min(len(rows), limit)
 	return list[T]{Rows: rows[:n], More: len(rows) - n}
