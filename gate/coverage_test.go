@@ -13,8 +13,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// databaseOf returns a vulnerability database built from the example records, after change has
-// modified a copy of the records.
+// databaseOf returns a vulnerability database that is built from the example records. The function
+// change can modify a copy of the records before the build.
 func databaseOf(t *testing.T, change func(records string) error) *vulndb.DB {
 	t.Helper()
 	dir := t.TempDir()

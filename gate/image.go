@@ -71,7 +71,8 @@ type Attachment struct {
 	Blobs []layers.Blob
 }
 
-// root is the manifest that a reference resolved to, with functions that fetch its children.
+// root is the manifest that a reference resolved to, with functions that fetch the manifest's
+// images, child manifests and blobs.
 type root struct {
 	descriptor v1.Descriptor
 	raw        []byte

@@ -41,8 +41,8 @@ func (c *Cataloger) Document(s *SBOM, created time.Time) error {
 	return group.Wait()
 }
 
-// withoutFiles removes relations between packages and single files. Otherwise the documents would
-// list every such file.
+// withoutFiles returns a copy of the SBOM without the relations between packages and single files.
+// Otherwise the documents would list every such file.
 func withoutFiles(s sbom.SBOM) sbom.SBOM {
 	s.Relationships = slices.DeleteFunc(slices.Clone(s.Relationships), func(r artifact.Relationship) bool {
 		return isFile(r.From) || isFile(r.To)

@@ -41,8 +41,8 @@ var dropped struct {
 	archives []droppedArchive
 }
 
-// watchDropped starts to collect the archives that syft skips. Calling stop ends the collection and
-// returns the archives that were skipped in between.
+// watchDropped starts to record the archives that syft skips. stop ends the recording and returns
+// the archives that syft skipped since watchDropped was called.
 func watchDropped() (stop func() []droppedArchive) {
 	dropped.once.Do(func() { syft.SetLogger(syftLog{discard.New()}) })
 	dropped.mu.Lock()

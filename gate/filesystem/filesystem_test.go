@@ -284,8 +284,8 @@ func layered(t *testing.T, img v1.Image, archives ...[]byte) v1.Image {
 	return img
 }
 
-// filesystemOf fetches an image and lists its layers. If early is true, the layers are listed
-// during the fetch, and afterwards otherwise.
+// filesystemOf fetches an image and merges its layers. If early is true, the layers are listed
+// while they are fetched, and afterwards otherwise.
 func filesystemOf(t *testing.T, src v1.Image, early bool) (*Filesystem, error) {
 	t.Helper()
 	a, img, digest := fetched(t, src, early)
@@ -325,8 +325,8 @@ func fetched(t *testing.T, src v1.Image, early bool) (*Archives, v1.Image, v1.Ha
 	return a, img, d.Digest
 }
 
-// described returns each path of an image with its type, layer and content, and the searches that
-// find the path.
+// described returns a text for each path of an image: its type, layer and content, and the searches
+// that find the path.
 func described(t *testing.T, img *image.Image) []string {
 	t.Helper()
 	out := []string{fmt.Sprintf("%+v", img.Metadata)}

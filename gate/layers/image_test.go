@@ -335,7 +335,7 @@ func emptyIndex(t *testing.T) v1.ImageIndex {
 	return idx
 }
 
-// document is an image whose manifest and config have exactly these bytes.
+// document is an image with the given bytes as its manifest and its config.
 type document struct {
 	v1.Image
 	mediaType        types.MediaType

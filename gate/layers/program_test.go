@@ -96,7 +96,8 @@ func inflaters() map[string][]string {
 
 func using(argv []string) func(*Options) { return func(o *Options) { o.Gunzip = argv } }
 
-// verdict describes the result of a fetch in a few words.
+// verdict classifies the result of a fetch in a few words, so that the results of two decompressors
+// can be compared.
 func verdict(err error) string {
 	switch {
 	case err == nil:
@@ -109,7 +110,8 @@ func verdict(err error) string {
 	return err.Error()
 }
 
-// streams are valid and invalid gzip streams of plain.
+// streams returns valid and invalid gzip streams whose content is plain, by a description of the
+// stream.
 func streams(t *testing.T, plain []byte) map[string][]byte {
 	t.Helper()
 	one, half := gz(t, plain), len(plain)/2

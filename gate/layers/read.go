@@ -26,7 +26,8 @@ type SelfVerifying interface {
 	VerifiedDigest() v1.Hash
 }
 
-// chunk is the maximum number of bytes that one stage passes to the next at once.
+// chunk is the maximum size, in bytes, of one piece of content that a stage passes to the next
+// stage.
 const chunk = 256 << 10
 
 // sizeUnknown is the descriptor size of a blob whose size is only known after reading it.

@@ -118,7 +118,8 @@ func TestEndOfLife(t *testing.T) {
 	}
 }
 
-// without installs a database of the example records without the folders of some providers.
+// without builds and installs a database from the example records, except the records in the given
+// folders of providers.
 func without(t *testing.T, folders ...string) *DB {
 	t.Helper()
 	from := filepath.Join(t.TempDir(), "records")

@@ -101,7 +101,7 @@ func describeFile(folder string) (evidence.Database, error) {
 // checkIntegrity makes SQLite check the whole file. SQLite opens truncated and damaged files
 // without an error, and only fails when a query reaches the damage.
 func checkIntegrity(ctx context.Context, file string) (err error) {
-	// The package grype registers this driver.
+	// Package grype registers the SQLite driver.
 	db, err := sql.Open("sqlite", "file:"+file+"?mode=ro&immutable=1")
 	if err != nil {
 		return err

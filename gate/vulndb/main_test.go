@@ -57,7 +57,8 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// shared has the mirrors of the example records. Tests must not modify them.
+// shared has the mirrors that mirror built from the example records. Tests share these mirrors and
+// must not modify them.
 var shared struct {
 	sync.Mutex
 	dir     string
@@ -158,7 +159,8 @@ func folders(t *testing.T, dir string) []string {
 	return out
 }
 
-// unchanged checks that a failed update or import did not modify the database directory.
+// unchanged checks that the database directory dir still has the same files and the same current
+// database after a failed update or import.
 func unchanged(t *testing.T, dir string, before []string, info evidence.Database) {
 	t.Helper()
 	if after := folders(t, dir); !slices.Equal(before, after) {

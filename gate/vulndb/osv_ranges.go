@@ -72,7 +72,8 @@ type bound struct {
 
 type boundKind int
 
-// Events at the same version apply in the order of these constants.
+// The events of a range are sorted by version. Events at the same version are sorted in the order
+// of these constants.
 const (
 	fixed boundKind = iota
 	introduced
@@ -112,7 +113,8 @@ func (r osvRange) windows(eco *ecosystem) ([]v6.Range, error) {
 		case b.kind == fixed && open:
 			shut("< "+b.version.Raw, &v6.Fix{Version: b.version.Raw, State: v6.FixedStatus})
 		case b.kind == lastAffected && open:
-			// Later versions are not affected, but the document does not name the fixed version.
+			// The event "last_affected" closes the range. Later versions are not affected, but the
+			// document does not name the fixed version.
 			shut("<= "+b.version.Raw, nil)
 		case b.kind != introduced:
 			return nil, fmt.Errorf("version %q ends a range that was not introduced", b.version.Raw)
@@ -127,7 +129,7 @@ func (r osvRange) windows(eco *ecosystem) ([]v6.Range, error) {
 	return out, nil
 }
 
-// bounds returns the events sorted by version.
+// bounds returns the events of the range, sorted by version.
 func (r osvRange) bounds(eco *ecosystem) ([]bound, error) {
 	var out []bound
 	for i, e := range r.Events {
