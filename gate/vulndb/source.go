@@ -49,8 +49,8 @@ type rawRecord struct {
 	data []byte
 }
 
-// readSources returns the sources of all providers: one for each folder in the folder from. They
-// are sorted by source.order, the order in which records are written.
+// readSources returns the sources of all providers: one for each folder in the folder from. The
+// result is sorted by source.order, which is the order for writing the records.
 func readSources(ctx context.Context, from string, now time.Time) ([]source, error) {
 	entries, err := os.ReadDir(from)
 	if info, serr := os.Stat(from); serr == nil && !info.IsDir() {

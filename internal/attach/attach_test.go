@@ -72,7 +72,8 @@ func TestAttachmentsByOthersAreKept(t *testing.T) {
 	if len(got.Signatures) != 2 || len(got.Envelopes) != 4 {
 		t.Errorf("%d signatures and %d envelopes", len(got.Signatures), len(got.Envelopes))
 	}
-	// The signed documents are equal, so the signatures of both signers refer to the same blob.
+	// Both signers sign the same document, so both signatures refer to the same blob. Each
+	// signature must still verify.
 	for _, by := range []*trust.Signer{s, other} {
 		ok := 0
 		for _, sig := range got.Signatures {

@@ -226,7 +226,9 @@ func mayBeBundle(d v1.Descriptor) bool {
 		(trust.IsBundle(d.ArtifactType) || d.ArtifactType == "" || d.ArtifactType == string(emptyConfig))
 }
 
-// bundleLayer returns the layer of a referrer that is a bundle.
+// bundleLayer fetches the manifest of a referrer and returns its only layer, which contains the
+// bundle. The error wraps errUnknownKind if the referrer is not a bundle, and errVanished if its
+// manifest is missing.
 func (r *referrerStore) bundleLayer(ctx context.Context, d v1.Descriptor) (attachment, error) {
 	if !mayBeBundle(d) {
 		return attachment{}, errUnknownKind

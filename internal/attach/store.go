@@ -54,8 +54,8 @@ func (e *NewerError) Error() string {
 	return fmt.Sprintf("writing %s: a newer statement of type %s exists already and is not replaced by an older one", e.List, e.Kind)
 }
 
-// Limits for repeated writes. The backoff doubles each time, so the last attempt starts after about
-// one and a half seconds.
+// A write is attempted at most maxAttempts times. The pauses between the attempts begin with
+// firstBackoff and double each time, so the last attempt starts after about one and a half seconds.
 const (
 	maxAttempts  = 6
 	firstBackoff = 50 * time.Millisecond

@@ -72,7 +72,8 @@ func (s *site) push(path string, what remote.Taggable) name.Digest {
 	return d
 }
 
-// key generates a key. It returns its signer, and the policy rule named that trusts it.
+// key generates a key. It returns a signer with the key, and a policy rule that trusts the key
+// under the given name.
 func key(t *testing.T, named string) (*trust.Signer, policy.SignerRule) {
 	t.Helper()
 	private, public, err := trust.GenerateKey(nil)
@@ -216,7 +217,7 @@ func TestUntrustedStatementsAreOnlyCounted(t *testing.T) {
 			t.Errorf("%s: %+v", what, got)
 		}
 	}
-	// These items are about another image, but attached to s.image.
+	// Attach items to s.image that are about another image. They must only be counted.
 	before := s.read(s.image, rule).Unverified
 	s.attach(signer, trust.Legacy, s.image, s.statement(signer, s.hash(moved), provenance02, buildkit))
 	s.attach(signer, trust.Legacy, s.image, s.signature(signer, trust.Legacy, elsewhere))

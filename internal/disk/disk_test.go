@@ -435,8 +435,8 @@ func TestFileThatOthersCouldWriteIsUntrusted(t *testing.T) {
 	}
 }
 
-// TestOwnedLikeAcceptsNoThirdUser checks that only this user, root and the owner of the other file
-// count.
+// TestOwnedLikeAcceptsNoThirdUser checks that OwnedLike accepts a file only if this user, root or
+// the owner of the other file owns it.
 func TestOwnedLikeAcceptsNoThirdUser(t *testing.T) {
 	needRoot(t)
 	dir := t.TempDir()

@@ -142,8 +142,8 @@ func (w withoutCT) RekorLogs() map[string]*root.TransparencyLog {
 	return w.VirtualSigstore.RekorLogs()
 }
 
-// identitySigner returns a signer that already has the certificate of an identity. answer replaces
-// the responses of the log.
+// identitySigner returns a signer for an identity, with a certificate and a test log. If answer is
+// not nil, it may respond instead of the log.
 func identitySigner(t *testing.T, answer func(call int, w http.ResponseWriter, entry map[string]any) bool) (*Signer, *rekorV1) {
 	t.Helper()
 	virtual, err := ca.NewVirtualSigstore()

@@ -42,7 +42,7 @@ var comparators = map[string]func(a, b string) (int, error){
 	"swift":    compareSemantic,
 }
 
-// Types lists the supported types for messages.
+// Types returns the supported purl types for messages, sorted and separated by commas.
 func Types() string {
 	return strings.Join(slices.Sorted(maps.Keys(comparators)), ", ")
 }
@@ -250,7 +250,8 @@ func compareRPMSegments(a, b string) int {
 	}
 }
 
-// cutSegment splits s after its leading digits or its leading letters.
+// cutSegment splits s after its leading digits if numeric is true, and after its leading letters
+// otherwise.
 func cutSegment(s string, numeric bool) (segment, rest string) {
 	end := strings.IndexFunc(s, func(r rune) bool {
 		return r >= 0x80 || !isAlphanumeric(byte(r)) || isDigit(byte(r)) != numeric
