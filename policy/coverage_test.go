@@ -203,9 +203,10 @@ func TestExpiredExceptionForAGapBlocks(t *testing.T) {
 	}
 }
 
-// TestOwnedPackageIsNotPartOfATypeThatIsNotInTheDatabase checks packages that the distribution
-// owns, of a type that the database does not have. An exception for the type need not match these
-// packages, and an exception that matches only these packages does not cover the type.
+// TestOwnedPackageIsNotPartOfATypeThatIsNotInTheDatabase checks exceptions for a package type
+// without advisories, if the distribution owns some packages of this type. An exception need not
+// match the owned packages. An exception that matches only the owned packages does not cover the
+// type.
 func TestOwnedPackageIsNotPartOfATypeThatIsNotInTheDatabase(t *testing.T) {
 	in := cleanInput()
 	p := &in.Platforms[0]

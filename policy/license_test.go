@@ -131,7 +131,7 @@ func TestAllowedLicenses(t *testing.T) {
 	}
 }
 
-// splitLicenses returns nil for "".
+// splitLicenses splits a list at "; ". For an empty text it returns nil.
 func splitLicenses(s string) []string {
 	if s == "" {
 		return nil
