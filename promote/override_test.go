@@ -88,8 +88,8 @@ func attestations(repo name.Repository, digest v1.Hash) name.Tag {
 	return repo.Tag(digest.Algorithm + "-" + digest.Hex + ".att")
 }
 
-// statementsOf returns the layers with statements of the type kind, and the manifest of the
-// statements about a digest without these layers.
+// statementsOf reads the statements about a digest. It returns the layers whose statements have the
+// type kind, and the manifest without these layers.
 func (w *world) statementsOf(repo name.Repository, digest v1.Hash, kind string) (m *v1.Manifest, of []v1.Descriptor) {
 	w.Helper()
 	img, err := remote.Image(attestations(repo, digest))

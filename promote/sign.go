@@ -30,7 +30,8 @@ func (e *SigningError) Error() string { return fmt.Sprintf("%s: %v", e.Doing, e.
 // Unwrap returns the cause.
 func (e *SigningError) Unwrap() error { return e.Err }
 
-// encode encodes the signed items of each digest for storage.
+// encode verifies the signed items of each digest and encodes them for storage in repo. The result
+// has one element for each element of items.
 func (p *Promoter) encode(repo name.Repository, items []signedItems) ([]*attach.Prepared, error) {
 	var out []*attach.Prepared
 	for _, one := range items {
@@ -112,9 +113,9 @@ func (p *Promoter) sign(ctx context.Context, a *gate.Approval, to destination) (
 	return signedDestination{items, digest}, nil
 }
 
-// combine returns the signed items for each digest. A platform gets its own statements, and the
-// index gets the statements about all platforms. Both get the decision and its override, because a
-// node may pull either of them, and a verifier may check either of them.
+// combine returns the signed items for each digest. A platform gets only the statements about
+// itself, and the index gets the statements about all platforms. Both get the decision and its
+// override, because a node may pull either of them, and a verifier may check either of them.
 func combine(img *gate.Image, platforms []signedItems, decision []trust.Envelope) []signedItems {
 	whole := signedItems{digest: img.Digest}
 	if !img.IsIndex() {
