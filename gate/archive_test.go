@@ -55,7 +55,8 @@ func compress(t *testing.T, file string, data []byte, with func(io.Writer) (io.W
 	return file
 }
 
-// archives returns an image with two findings, as an OCI archive and as a "docker save" archive.
+// archives returns the same image, which has two findings, as an OCI archive and as a "docker save"
+// archive. The keys are the transports.
 func archives(t *testing.T, h *tester) map[string][]byte {
 	t.Helper()
 	dir := t.TempDir()

@@ -79,7 +79,8 @@ func TestDatabaseWithoutATypeIsNotClean(t *testing.T) {
 	npm := evidence.Unmatched{Type: "npm", Packages: 1, Reason: evidence.TypeNotInDatabase, Detail: "json-schema"}
 	r := evidence.Unmatched{Type: "R-package", Packages: 1, Reason: evidence.TypeNotInDatabase, Detail: "abc"}
 
-	// Matchers search for R packages by CPE, so the NVD records cover them.
+	// R packages are covered, because matchers search for them by CPE, and the NVD records have
+	// CPEs.
 	if _, got := unmatched(database, blockCritical); len(got) > 0 {
 		t.Errorf("with all records: %+v", got)
 	}

@@ -71,7 +71,7 @@ func TestImageDressedAsSOCIIndexIsRefused(t *testing.T) {
 	}
 }
 
-// child is a manifest with blobs, for a test.
+// child is a manifest with the content of its blobs, which a test adds to an index.
 type child struct {
 	manifest v1.Manifest
 	config   string

@@ -58,8 +58,8 @@ func isFile(v any) bool {
 	return false
 }
 
-// documentID derives the ID of a document from the image and the tool, so that it is the same for
-// every run. The encoders would use a random ID.
+// documentID derives the ID of a document from the image and the tool, so that every run gives the
+// same ID. By default, the encoders use a random ID.
 func documentID(format string, digest v1.Hash, tool Tool) uuid.UUID {
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte(strings.Join([]string{
 		tool.URI, tool.Version, tool.Components["syft"], format, digest.String()}, "\n")))

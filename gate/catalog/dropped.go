@@ -98,7 +98,8 @@ func noteDropped(fields []any) {
 			d.reason = fmt.Sprint(fields[i+1])
 		}
 	}
-	// Most jars inside other jars contain only classes. syft also reports these as an error.
+	// Ignore nested jars without packages. syft reports them as an error, but most jars inside
+	// other jars contain only classes.
 	if strings.HasSuffix(d.reason, "no package identified in archive") && strings.Count(d.reason, "\n") == 0 {
 		return
 	}

@@ -41,7 +41,7 @@ func rewriteRelease(rc io.ReadCloser) io.ReadCloser {
 	}{bytes.NewReader(quoteRelease(raw)), rc}
 }
 
-// failed is a reader that always returns an error.
+// failed is a reader that always returns err.
 type failed struct{ err error }
 
 func (f failed) Read([]byte) (int, error) { return 0, f.err }

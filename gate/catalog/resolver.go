@@ -127,7 +127,8 @@ func (r *quickResolver) named(pattern string) ([]string, bool) {
 	return all[from:to], true
 }
 
-// folder lists the paths in a folder and caches the list.
+// folder returns the sorted paths in a folder, and caches them. It returns nil if dir is not a
+// folder or leads through a link.
 func (r *quickResolver) folder(dir string) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -82,7 +82,7 @@ func (t *layerTree) add(m file.Metadata, open file.Opener) (err error) {
 	return t.put(m, open)
 }
 
-// put adds a file to the tree and to the catalog.
+// put adds a file to the layer's tree and to the catalog of all files.
 func (t *layerTree) put(m file.Metadata, open file.Opener) error {
 	ref, err := addNode(t.tree, m)
 	if err != nil {

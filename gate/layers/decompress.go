@@ -62,7 +62,8 @@ func (s *Store) copyBounded(w io.Writer, r io.Reader, beyond int64) error {
 				_, err = w.Write(b)
 			}
 			if err != nil {
-				// The reading loop checks this channel after every read.
+				// The reading loop checks this channel after every read, so that a write error also
+				// ends the reading.
 				select {
 				case wrote <- err:
 				default:

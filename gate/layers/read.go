@@ -242,7 +242,9 @@ func opened(ctx context.Context, open Open) (io.ReadCloser, error) {
 	}
 }
 
-// check compares the received bytes with the descriptor.
+// check compares the received bytes with the descriptor. end is the error that ended the stream.
+// check returns a *CorruptError if the size or the digest differs, and end if the stream did not
+// end with io.EOF.
 func check(d v1.Descriptor, blob *file, end error) error {
 	if d.Size != sizeUnknown && blob.written != d.Size {
 		return &CorruptError{d.Digest, fmt.Sprintf("the content has %d bytes, but the manifest lists %d", blob.written, d.Size)}

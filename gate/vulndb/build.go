@@ -202,7 +202,8 @@ func (b *builder) entries(s source, r rawRecord) ([]data.Entry, error) {
 		case len(entries) > 0, s.allowsNothing(env):
 			return entries, nil
 		case isOSV(env.Schema):
-			// grype interprets OSV records of known feeds only, and skips all others.
+			// grype's processor returns no rows for an OSV record of a feed that it does not know,
+			// so convert the record here.
 			return b.osv(s, r.name, env.Item)
 		}
 		return nil, errors.New("the record is empty")
@@ -240,8 +241,8 @@ func checkEntry(e data.Entry, byHand bool) error {
 		return fmt.Errorf("unexpected type %T of a database entry", e.Data)
 	}
 	if h := row.VulnerabilityHandle; byHand && h != nil && h.Status == v6.VulnerabilityActive && len(row.Related) == 0 && h.ProviderID != "nvd" {
-		// NVD entries without packages are useful, because their severities replace missing
-		// severities of other records.
+		// Only an NVD entry may have no packages: its severities replace missing severities of
+		// other records.
 		return fmt.Errorf("the record %q affects no package", h.Name)
 	}
 	for _, related := range row.Related {

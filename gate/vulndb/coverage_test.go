@@ -98,7 +98,7 @@ func TestEndOfLife(t *testing.T) {
 		{release("debian", "8.11", "jessie"), "2018-06-17"},
 		{release("rhel", "9", ""), "2032-05-31"},
 		{release("rhel", "9.4", ""), "2032-05-31"},
-		{release("almalinux", "9.4", ""), ""}, // AlmaLinux has its own end of life, which the database does not have.
+		{release("almalinux", "9.4", ""), ""}, // The date of RHEL does not apply to AlmaLinux.
 		{release("debian", "12", "bookworm"), ""},
 		{release("alpine", "3.99", ""), ""},
 		{release("acmeos", "1", ""), ""},

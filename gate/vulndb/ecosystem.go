@@ -17,7 +17,8 @@ import (
 	"github.com/anchore/syft/syft/pkg"
 )
 
-// ecosystem describes an OSV ecosystem with grype's names.
+// ecosystem describes an OSV ecosystem in grype's terms: the package type, the version format and
+// the distribution's release.
 type ecosystem struct {
 	typ    pkg.Type
 	format string // the version format, as named in the database

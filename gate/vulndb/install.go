@@ -88,7 +88,7 @@ func finish(folder, file string, rec record) error {
 	return errors.Join(f.Chmod(0o644), f.Sync(), f.Close(), syncDir(folder))
 }
 
-// describeFile returns the metadata of the database in a folder.
+// describeFile opens the database in a folder and returns its metadata.
 func describeFile(folder string) (evidence.Database, error) {
 	r, err := v6.NewReader(v6.Config{DBDirPath: folder})
 	if err != nil {

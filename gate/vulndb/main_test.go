@@ -94,10 +94,11 @@ func build(t *testing.T, from, to string, at time.Time) *BuildResult {
 	return out
 }
 
-// root returns the folder of a mirror that a test serves over HTTP.
+// root returns the top folder of a mirror, which a test serves over HTTP.
 func root(b *BuildResult) string { return filepath.Dir(filepath.Dir(b.Archive)) }
 
-// serve serves a mirror and counts requests for archives.
+// serve serves a mirror over HTTP. It returns the URL and the number of requests for archives so
+// far.
 func serve(t *testing.T, dir string) (url string, downloads *atomic.Int64) {
 	t.Helper()
 	downloads = new(atomic.Int64)
@@ -287,7 +288,8 @@ func packageOf(typ syftpkg.Type, name, version, distribution string) grypepkg.Pa
 	return p
 }
 
-// matches finds vulnerabilities as the grype command does.
+// matches returns the vulnerabilities that grype's matchers find for a package, with the defaults
+// of the grype command.
 func matches(t *testing.T, db *DB, p grypepkg.Package) []match.Match {
 	t.Helper()
 	m := grype.VulnerabilityMatcher{

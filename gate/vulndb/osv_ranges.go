@@ -15,7 +15,7 @@ import (
 // maxVersions is the maximum number of single versions that one package may list.
 const maxVersions = 10_000
 
-// handle converts one affected package to a row of the database.
+// handle converts one affected package to a database row with the affected version ranges.
 func (a osvAffected) handle(cves []string, state provider.State) (*v6.AffectedPackageHandle, error) {
 	if a.Package.Name == "" || a.Package.Ecosystem == "" {
 		return nil, errors.New("the package has no name or no ecosystem")
@@ -64,7 +64,7 @@ func (a osvAffected) windows(eco *ecosystem) ([]v6.Range, error) {
 	return out, nil
 }
 
-// bound is one event of a range, with its version.
+// bound is one event of an OSV range, such as "introduced" or "fixed", with its version.
 type bound struct {
 	version *version.Version // nil means the start of the range, before all versions
 	kind    boundKind

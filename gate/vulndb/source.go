@@ -34,7 +34,7 @@ const (
 // part of the namespaces in findings.
 var providerName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
 
-// source is the input folder of one provider.
+// source is the input folder of one provider: its metadata and its record files.
 type source struct {
 	state provider.State
 	root  string
