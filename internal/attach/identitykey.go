@@ -60,7 +60,7 @@ type owner struct {
 	trust.Trust
 	// keepAll means that the attachments do not replace each other, see Copies.
 	keepAll bool
-	// retention is the field Retention of Options.
+	// retention is Options.Retention: it returns the Retention of a statement.
 	retention func(trust.Statement) Retention
 }
 
@@ -162,7 +162,8 @@ func (k keyed) mayReplace(a attachment) bool {
 	case a.desc.MediaType == trust.EnvelopeLayer:
 		return k.desc.Annotations[trust.PredicateAnnotation] == a.desc.Annotations[trust.PredicateAnnotation]
 	default:
-		// Some registries omit the annotations in the referrers list.
+		// Some registries omit the annotations in the referrers list. An attachment without the
+		// annotation may have any predicate type.
 		kind, ok := a.desc.Annotations[bundlePredicateAnnotation]
 		return mayBeBundle(a.desc) && (!ok || k.desc.Annotations[bundlePredicateAnnotation] == kind)
 	}

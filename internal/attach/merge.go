@@ -155,7 +155,7 @@ func exceedsLimits(all []keyed, i int, horizon time.Time) bool {
 	return len(inGroup) >= maxOfGroup || len(inAll) >= maxOfSubject
 }
 
-// latest returns the time of the newest wanted statement.
+// latest returns the time of the newest attachment in want, or the zero time if none has a time.
 func latest(want []keyed) time.Time {
 	var out time.Time
 	for _, w := range want {

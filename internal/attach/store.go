@@ -61,7 +61,8 @@ const (
 	firstBackoff = 50 * time.Millisecond
 )
 
-// attachmentStore is one list of attachments of a digest.
+// attachmentStore reads and writes one attachment list of a digest, which is in a tag or consists
+// of referrers.
 type attachmentStore interface {
 	fmt.Stringer
 	// name identifies the attachment list, for the write lock and for counting writes.

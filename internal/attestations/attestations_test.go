@@ -140,7 +140,8 @@ func (s *site) read(ref name.Digest, signers ...policy.SignerRule) Evidence {
 	return got
 }
 
-// evidenceOf reads an image and returns its evidence.
+// evidenceOf reads the attachments of an image and returns their evidence for the given trusted
+// signers.
 func evidenceOf(ctx context.Context, ref name.Digest, trusted trust.Trust) (Evidence, error) {
 	found, err := Read(ctx, ref, trusted)
 	if err != nil {
@@ -224,7 +225,7 @@ func TestUntrustedStatementsAreOnlyCounted(t *testing.T) {
 	if got := s.read(s.image, rule); len(got.Attestations) > 0 || got.Unverified != before+2 {
 		t.Errorf("%+v", got)
 	}
-	// Without a trusted signer in the policy, nothing is accepted.
+	// A valid statement is accepted only if the policy has a trusted signer.
 	s.attach(signer, trust.Legacy, s.image, s.statement(signer, s.hash(s.image), provenance02, buildkit))
 	if got := s.read(s.image, rule); len(got.Attestations) != 1 {
 		t.Errorf("%+v", got)

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// asked is a cloud keychain that records the host of each request for credentials.
+// asked is a cloud keychain that records the hosts that it is asked for.
 type asked struct{ hosts []string }
 
 func (a *asked) Resolve(r authn.Resource) (authn.Authenticator, error) {

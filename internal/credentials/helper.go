@@ -14,8 +14,8 @@ import (
 
 const (
 	helperPrefix = "docker-credential-"
-	// helperTimeout is the time after which a credential helper is stopped. It may be waiting for
-	// user input.
+	// helperTimeout is the time after which a credential helper is stopped, because it may be
+	// waiting for user input.
 	helperTimeout = 60 * time.Second
 	// maxHelperBytes is the maximum size of a credential helper's output.
 	maxHelperBytes = 1 << 20

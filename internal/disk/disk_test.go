@@ -336,7 +336,7 @@ func TestFolderBelowAnotherUsersFolderIsUntrusted(t *testing.T) {
 	folder(t, filepath.Join(open, "cache"), 0o700)
 	untrusted(t, TrustedParents(filepath.Join(open, "cache", "db")), WritableByOthers, open)
 	untrusted(t, TrustedParents(filepath.Join(open, "missing")), WritableByOthers, open)
-	// Folders that a symbolic link leads through are checked, too.
+	// If a path leads through a symbolic link, the folders of the link's target are checked, too.
 	link := filepath.Join(dir, "link")
 	if err := os.Symlink(filepath.Join(open, "cache"), link); err != nil {
 		t.Fatal(err)

@@ -55,7 +55,7 @@ func IsBeforeFirstPush(ctx context.Context, repo name.Repository, err error, opt
 // error.
 const maxTagPages = 1000
 
-// listTags reads all pages of the list of tags.
+// listTags returns all tags of a repository. It reads at most maxTagPages pages.
 func listTags(ctx context.Context, repo name.Repository, opts []remote.Option) ([]string, error) {
 	puller, err := remote.NewPuller(opts...)
 	if err != nil {

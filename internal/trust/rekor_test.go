@@ -168,7 +168,8 @@ func identitySigner(t *testing.T, answer func(call int, w http.ResponseWriter, e
 	}, rekor
 }
 
-// conflict responds that the log entry exists already.
+// conflict is an answer for rekorV1: it responds with the status for an entry that the log already
+// has.
 func conflict(_ int, w http.ResponseWriter, _ map[string]any) bool {
 	w.Header().Set("Location", "/api/v1/log/entries/"+entryID)
 	w.WriteHeader(http.StatusConflict)

@@ -121,7 +121,8 @@ func parsed[V interface{ Compare(V) int }](scheme string, parse func(string) (V,
 	return one.Compare(two), nil
 }
 
-// debianVersion has Compare on the value. The library's type has it only on the pointer.
+// debianVersion is a deb.Version with a method Compare on the value, as parsed requires. The
+// library's type has this method only on the pointer.
 type debianVersion struct{ deb.Version }
 
 func newDebianVersion(s string) (debianVersion, error) {
