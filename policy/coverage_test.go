@@ -18,7 +18,7 @@ var (
 	warnUnknowns   = UnknownEffects{PackageDatabase: Warn, Archive: Warn, File: Warn}
 )
 
-// gaps has one unmatched entry for each reason.
+// gaps has one entry for each reason why a package cannot be matched with advisories.
 var gaps = []evidence.Unmatched{
 	{Reason: evidence.DistributionNotInDatabase},
 	{Reason: evidence.TypeNotInDatabase, Type: "npm", Packages: 1},
@@ -29,7 +29,8 @@ var gaps = []evidence.Unmatched{
 	{Reason: evidence.PartOfPackage, Package: &evidence.Package{Name: "p", Type: "npm", PURL: "pkg:npm/p"}},
 }
 
-// blocking returns the reasons and classes of the violations of a decision.
+// blocking returns the reasons of the unmatched packages and the classes of the unreadable files
+// that d lists as violations.
 func blocking(d Decision) string {
 	var reasons []string
 	for _, v := range d.Violations {

@@ -87,7 +87,7 @@ func TestLocalFolderDoesNotGetTheExceptionsOfARepository(t *testing.T) {
 		}
 		denied(t, evaluate(transport+":*", "ghcr.io/team/app"), "vulnerability all")
 	}
-	// The host name of the registry "oci" equals the name of a transport.
+	// A registry can have the name of a transport: the host "oci" is not the transport "oci:".
 	denied(t, evaluate("oci:*", "docker://oci:5000/app"), "vulnerability all")
 	passed(t, evaluate("docker://oci:5000/*", "docker://oci:5000/app"))
 	denied(t, evaluate("docker://oci:5000/*", "oci:5000/app"), "vulnerability all")

@@ -23,7 +23,7 @@ type lists struct {
 	problems []policy.Problem
 }
 
-// allLists checks the lists that apply to all images.
+// allLists checks the policy's own lists of rules, which apply to all images.
 func allLists(p *policy.Policy) []policy.Problem {
 	l := lists{Policy: p, varying: exceptedRules(p), about: func(_, _ policy.Position) bool { return true }}
 	for i := range p.Images {
@@ -39,7 +39,7 @@ func scopedLists(p, merged *policy.Policy, added map[policy.Position]bool) []pol
 	return l.lint()
 }
 
-// exceptedRules returns the names of all rules that have exceptions.
+// exceptedRules returns the names of all rules that an exception names.
 func exceptedRules(p *policy.Policy) map[string]bool {
 	names := map[string]bool{}
 	for _, e := range slices.Concat(exceptionLists(p)...) {

@@ -204,7 +204,8 @@ func (p *expressionParser) operator(upper, lower string) bool {
 func (p *expressionParser) choice() (Expression, error) { return p.joined("OR", "or", p.both) }
 func (p *expressionParser) both() (Expression, error)   { return p.joined("AND", "and", p.simple) }
 
-// joined parses operands that are separated by one operator.
+// joined parses one or more operands that are separated by the same operator, such as "a AND b AND
+// c". operand parses one of them.
 func (p *expressionParser) joined(upper, lower string, operand func() (Expression, error)) (Expression, error) {
 	x, err := operand()
 	if err != nil || !p.operator(upper, lower) {
