@@ -19,8 +19,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Packages that have findings in the test records. The default policy of a world allows both
-// findings.
+// oldSSL and oldJQ are packages with findings in the test records. The default policy of a world
+// allows both findings.
 var (
 	oldSSL = lab.Deb{Name: "openssl", Version: "3.0.11-1~deb12u2"} // version with CVE-2024-0727, severity medium
 	oldJQ  = lab.Deb{Name: "jq", Version: "1.6-2.1"}               // version with CVE-2025-48060, unknown severity

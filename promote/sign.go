@@ -74,14 +74,15 @@ func (p *Promoter) attach(ctx context.Context, repo name.Repository, items []sig
 	return nil
 }
 
-// signedItems has the signed items for one digest.
+// signedItems has the signatures and statements for one digest, and the documents to store with
+// them.
 type signedItems struct {
 	digest      v1.Hash
 	attachments attach.Attachments
 	documents   []document
 }
 
-// signedDestination has the signed items for one destination.
+// signedDestination has the signed items for all digests that a promotion stores in one repository.
 type signedDestination struct {
 	items    []signedItems
 	decision string // the digest of the decision's statement, "sha256:<hex>"
@@ -134,8 +135,8 @@ func combine(img *gate.Image, platforms []signedItems, decision []trust.Envelope
 	return append(platforms, whole)
 }
 
-// signPlatform signs the statements about a platform. listed has the entries that the decision
-// needs for them.
+// signPlatform signs the statements about a platform. listed has the entries for these statements
+// in the decision.
 func (p *Promoter) signPlatform(ctx context.Context, a *gate.Approval, i int, repo name.Repository) (out signedItems, listed []resource, err error) {
 	img := a.Image()
 	digest := img.Platforms[i].Digest
@@ -206,8 +207,8 @@ type statement struct {
 	predicate any
 }
 
-// statements returns the statements about a platform. It returns documents that are too large to
-// sign separately, and adds one reference statement that names them.
+// statements returns the statements about a platform. Documents that are too large to sign are in
+// the second result. One additional reference statement names these documents.
 func (p *Promoter) statements(a *gate.Approval, platform int, repo name.Repository) ([]statement, []document) {
 	sbom, evidence := a.SBOMs()[platform], a.Input().Platforms[platform]
 	var out []statement
