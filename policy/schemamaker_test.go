@@ -42,8 +42,8 @@ var places = map[string]string{
 	"CopyRule":         "copyAttestations: [%s]",
 }
 
-// answer lists keys that the messages of Parse name for a mapping: all keys, the mandatory keys,
-// and the keys that exclude each other although one of them is mandatory.
+// answer lists keys that the messages of Parse name for a mapping: all keys, and the mandatory
+// keys. exactlyOne lists alternative keys: a mapping must have exactly one of them.
 type answer struct {
 	keys, mandatory, exactlyOne []string
 	notEmpty                    bool
