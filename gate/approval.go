@@ -21,8 +21,8 @@ type Approval struct {
 	policies policy.Set
 	tool     Tool
 	// digests are the digests of the image and its platforms, recorded when the image was
-	// evaluated. A caller can change the values that the accessors return. [Approval.Confirm]
-	// compares those values with digests.
+	// evaluated. A caller can modify the values that the accessors return, so [Approval.Confirm]
+	// compares these values with digests.
 	digests []v1.Hash
 }
 
@@ -66,8 +66,8 @@ func newApproval(opts Options, r *Result) *Approval {
 	return a
 }
 
-// Confirm computes the digests of everything that would be promoted. It returns an error if a
-// digest differs from the one that was evaluated.
+// Confirm computes the digests of the manifests that would be promoted: of the image and of each
+// platform. It returns an error if a digest differs from the digest that was evaluated.
 func (a *Approval) Confirm() error {
 	img := a.result.Image
 	if len(a.digests) != len(img.Platforms)+1 || len(a.result.SBOMs) != len(img.Platforms) || len(a.result.Input.Platforms) != len(img.Platforms) {

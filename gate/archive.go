@@ -25,8 +25,8 @@ import (
 	"github.com/imagegate/imagegate/internal/registry"
 )
 
-// maxDictionary is the maximum dictionary size of the xz decompressor, in bytes. It limits the
-// memory. The highest level of the xz command needs half as much.
+// maxDictionary is the largest dictionary, in bytes, that the xz decompressor accepts, because it
+// keeps the dictionary in memory. The highest level of the xz command uses half as much.
 const maxDictionary = 128 << 20
 
 // archive reads a tar file that may be compressed. It does not limit the size of the decompressed
@@ -78,7 +78,7 @@ type cancelable struct {
 	r   io.Reader
 }
 
-// Read reads from r unless the context has ended.
+// Read returns the error of the context if the context has ended. Otherwise it reads from r.
 func (c cancelable) Read(p []byte) (int, error) {
 	if err := c.ctx.Err(); err != nil {
 		return 0, err
@@ -86,7 +86,8 @@ func (c cancelable) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
-// archiveMember matches the members of an OCI archive that imagegate reads. It ignores all others.
+// archiveMember matches the names of the files that imagegate extracts from an OCI archive. All
+// other files in the archive are ignored.
 var archiveMember = regexp.MustCompile(`^(\./)?(oci-layout|index\.json|blobs/[a-z0-9]+/[a-f0-9]{64,128})$`)
 
 // unpackArchive extracts the members of an OCI archive into a folder of this run, as an OCI layout.
@@ -166,15 +167,15 @@ func plainArchive(ctx context.Context, store *layers.Store, file string) (_ stri
 	return plain, nil
 }
 
-// maxMembers is the maximum number of members in an archive that "docker save" wrote. An image has
-// four members for each layer.
+// maxMembers is the maximum number of members in an archive that "docker save" wrote. The archive
+// has four members for each layer, so the limit is far above the needs of real images.
 const maxMembers = 1 << 16
 
 // savedList is the name of the file that lists the images in an archive of "docker save".
 const savedList = "manifest.json"
 
-// checkSaved limits the data that go-containerregistry reads into memory from an archive of "docker
-// save": the list of images and their configs.
+// checkSaved refuses an archive of "docker save" if go-containerregistry would read too much of it
+// into memory: manifest.json, which lists the images, and the configs of these images.
 func checkSaved(file string) (err error) {
 	f, err := os.Open(file)
 	if err != nil {

@@ -26,14 +26,16 @@ import (
 // because Go has no bzip2 compressor.
 const bzipped = "QlpoOTFBWSZTWfMBIf8AAACRgEAAKmERACAAIgDaQgyYhbY0EPxdyRThQkPMBIf8"
 
-// compressors are the formats that docker load, podman and skopeo accept, except bzip2.
+// compressors has a function that creates a compressor for each format that docker load, podman and
+// skopeo accept, except bzip2.
 var compressors = map[string]func(io.Writer) (io.WriteCloser, error){
 	"gzip": func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil },
 	"zstd": func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) },
 	"xz":   func(w io.Writer) (io.WriteCloser, error) { return xz.NewWriter(w) },
 }
 
-// compress writes compressed data to a file.
+// compress compresses data with the given compressor, writes the result to a file and returns the
+// path of the file.
 func compress(t *testing.T, file string, data []byte, with func(io.Writer) (io.WriteCloser, error)) string {
 	t.Helper()
 	var out bytes.Buffer
@@ -53,7 +55,8 @@ func compress(t *testing.T, file string, data []byte, with func(io.Writer) (io.W
 	return file
 }
 
-// archives returns an image with two findings, as an OCI archive and as a "docker save" archive.
+// archives returns the same image, which has two findings, as an OCI archive and as a "docker save"
+// archive. The keys are the transports.
 func archives(t *testing.T, h *tester) map[string][]byte {
 	t.Helper()
 	dir := t.TempDir()
@@ -88,7 +91,8 @@ func TestCompressedArchiveIsNotAnotherImage(t *testing.T) {
 		}
 		want := h.check(h.gate(blockCritical), h.source(transport+":"+bare))
 		for name, with := range compressors {
-			// The file name does not reveal the compression.
+			// The name of the file does not state the compression, so the gate must detect it from
+			// the content.
 			file := compress(t, filepath.Join(dir, transport+"-"+name), plain, with)
 			got := h.check(h.gate(blockCritical), h.source(transport+":"+file))
 			if got.Image.Digest != want.Image.Digest || got.Decision.Passed || !slices.Equal(findingIDs(got.Input.Platforms[0]), findingIDs(want.Input.Platforms[0])) {

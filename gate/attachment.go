@@ -102,7 +102,9 @@ func (r *root) child(d v1.Descriptor) ([]byte, *v1.Manifest, error) {
 	return raw, m, nil
 }
 
-// readAttached reads the config or a statement of an attestation manifest.
+// readAttached fetches, verifies and stores the config or a statement of an attestation manifest.
+// It returns the stored blob and its content. It refuses a blob with a download URL or with more
+// than maxStatement bytes.
 func readAttached(ctx context.Context, store *layers.Store, r *root, d v1.Descriptor) (layers.Blob, []byte, error) {
 	if len(d.URLs) > 0 {
 		return layers.Blob{}, nil, refuse("blob %s has a download URL outside the registry", d.Digest)

@@ -22,7 +22,7 @@ import (
 	"github.com/imagegate/imagegate/gate/layers"
 )
 
-// attached is an attestation manifest for a test.
+// attached is an attestation manifest, with the content of its blobs, that a test adds to an index.
 type attached struct {
 	manifest v1.Manifest
 	config   string
@@ -49,7 +49,7 @@ func digestOf(s string) v1.Hash {
 	return h
 }
 
-// withAttached returns an index with the image and with an attestation manifest about it.
+// withAttached returns an index with img and with an attestation manifest about img.
 func withAttached(t *testing.T, img v1.Image, configType types.MediaType, config string, blobs ...string) v1.ImageIndex {
 	t.Helper()
 	subject, err := img.Digest()

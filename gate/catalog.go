@@ -28,10 +28,10 @@ type CatalogedPlatform struct {
 	Platform evidence.Platform
 	SBOM     *SBOM
 
-	cached bool // true if the SBOM came from the cache, with its documents
+	cached bool // true if the SBOM and its documents came from the cache
 }
 
-// sboms returns the SBOM of each platform.
+// sboms returns the SBOMs of all platforms, in the order of c.Platforms.
 func (c *CatalogedImage) sboms() []*SBOM {
 	var out []*SBOM
 	for _, p := range c.Platforms {
@@ -77,7 +77,7 @@ func (g *Gate) catalog(ctx context.Context, store *layers.Store, archives *files
 	return c, hits, nil
 }
 
-// describe returns the evidence about a platform that is in its manifest and its configuration.
+// describe returns the evidence that a platform's manifest and configuration contain.
 func (g *Gate) describe(p *Platform) (evidence.Platform, error) {
 	out := evidence.Platform{Platform: p.Name, Digest: p.Digest.String()}
 	patterns, err := g.opts.Patterns.Secrets()
@@ -119,7 +119,7 @@ func (g *Gate) warm(ctx context.Context) (wait func()) {
 	return func() { <-done }
 }
 
-// generate generates the SBOM of one platform.
+// generate generates the SBOM of one platform with generateIn, and reports the progress.
 func (g *Gate) generate(ctx context.Context, store *layers.Store, a *filesystem.Archives, img *Image, p *Platform) (*SBOM, error) {
 	ctx, done := g.opts.Progress.Start(ctx, Step{Image: img.Source.String(), Stage: Catalog, Subject: p.Name})
 	sbom, err := g.generateIn(ctx, store, a, p)
@@ -146,9 +146,9 @@ func (g *Gate) generateIn(ctx context.Context, store *layers.Store, a *filesyste
 	}
 	watched, stop := store.Watch(ctx, dir)
 	s, err := g.cataloger.Generate(watched, a, p.Image, p.Digest)
-	// If the image exceeded a limit, Watch canceled the cataloger, and only the error of stop
-	// states the cause. This error also replaces a nil error, because catalogers skip an archive
-	// that they cannot unpack.
+	// If the image exceeded a limit, Watch canceled the cataloger. Return the error of stop,
+	// because only that error states the cause. err may even be nil, because catalogers skip an
+	// archive that they cannot unpack.
 	if exceeded := stop(); exceeded != nil {
 		err = exceeded
 	}

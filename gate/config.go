@@ -20,7 +20,7 @@ const (
 )
 
 // configOf returns the evidence in an image's configuration. It includes the names of environment
-// variables but never their values, because any of them may be secret.
+// variables but never their values, because any value may be secret.
 func configOf(s *secrets.Detector, c *v1.ConfigFile) (*evidence.ImageConfig, error) {
 	var history []string
 	for _, h := range c.History {

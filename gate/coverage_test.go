@@ -13,8 +13,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// databaseOf returns a vulnerability database built from the example records, after change has
-// modified a copy of the records.
+// databaseOf returns a vulnerability database that is built from the example records. The function
+// change can modify a copy of the records before the build.
 func databaseOf(t *testing.T, change func(records string) error) *vulndb.DB {
 	t.Helper()
 	dir := t.TempDir()
@@ -79,7 +79,8 @@ func TestDatabaseWithoutATypeIsNotClean(t *testing.T) {
 	npm := evidence.Unmatched{Type: "npm", Packages: 1, Reason: evidence.TypeNotInDatabase, Detail: "json-schema"}
 	r := evidence.Unmatched{Type: "R-package", Packages: 1, Reason: evidence.TypeNotInDatabase, Detail: "abc"}
 
-	// Matchers search for R packages by CPE, so the NVD records cover them.
+	// R packages are covered, because matchers search for them by CPE, and the NVD records have
+	// CPEs.
 	if _, got := unmatched(database, blockCritical); len(got) > 0 {
 		t.Errorf("with all records: %+v", got)
 	}

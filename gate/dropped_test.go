@@ -16,7 +16,7 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// zipOf returns a zip archive. pairs are the names and contents of its files.
+// zipOf returns a zip archive. pairs has the name and the content of each file in turn.
 func zipOf(t *testing.T, pairs ...string) string {
 	t.Helper()
 	var buf bytes.Buffer
@@ -81,7 +81,8 @@ func TestOrdinaryArchivesInsideArchivesAreNoUnknowns(t *testing.T) {
 	}
 }
 
-// unpacksIn sets Options.UnpackIn to a function that sets TMPDIR, as the command line does.
+// unpacksIn sets Options.UnpackIn to a function that sets TMPDIR, as the command line does. The
+// function stores the folder in used.
 func unpacksIn(t *testing.T, used *string) func(*Options) {
 	return func(o *Options) {
 		o.UnpackIn = func(dir string) (func() error, error) {

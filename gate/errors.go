@@ -19,7 +19,7 @@ func (e *InputError) Unwrap() error { return e.Err }
 // NotRegistry marks the error as one that was not caused by a registry.
 func (e *InputError) NotRegistry() {}
 
-// inputError wraps err in an *InputError if missing is true. Otherwise it returns err.
+// inputError returns err as an *InputError if missing is true, and unchanged otherwise.
 func inputError(missing bool, err error) error {
 	if err == nil || !missing {
 		return err

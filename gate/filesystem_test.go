@@ -53,7 +53,7 @@ func archiveOf(t *testing.T, i int, members []member) []byte {
 	return buf.Bytes()
 }
 
-// fetched returns an image whose layers have been fetched.
+// fetched fetches the layers of an image. It returns their file lists and the fetched platform.
 func fetched(t *testing.T, src v1.Image) (*filesystem.Archives, *Platform) {
 	t.Helper()
 	a := filesystem.New()
@@ -128,7 +128,8 @@ func sparse(t *testing.T, name, content string, from, to, size int) []byte {
 	return buf.Bytes()
 }
 
-// retype sets the type of a header to a type that Go's tar package does not write.
+// retype sets the type in a tar header to one that Go's tar package does not write, and updates the
+// checksum of the header.
 func retype(header []byte, typ byte) {
 	header[156] = typ
 	copy(header[148:156], "        ")

@@ -138,8 +138,8 @@ func New(opts Options) (*Gate, error) {
 	if g.opts.Parallel == 0 {
 		g.opts.Parallel = min(runtime.GOMAXPROCS(0), 8)
 	}
-	// A puller downloads at most Jobs blobs at the same time. With two more jobs than concurrent
-	// layers, a stalled layer cannot block the config of the next image.
+	// go-containerregistry's puller downloads at most Jobs blobs at the same time. Two more jobs
+	// than concurrent layers ensure that stalled layers do not block the config of the next image.
 	g.remote = registry.Options{Keychain: opts.Keychain, Transport: opts.Transport,
 		UserAgent: opts.Tool.Name + "/" + opts.Tool.Version, Jobs: g.opts.Parallel + 2}.Remote()
 	return g, nil
@@ -168,7 +168,7 @@ type Result struct {
 	store       *layers.Store
 	cacheWrites sync.WaitGroup // pending writes to the cache; Close waits for them
 	// basis is the Approval that a pass or an override returns. approve creates it before a caller
-	// can change the fields above. It is nil if the policies were evaluated for a later time.
+	// can change the exported fields. basis is nil if the policies were evaluated for a later time.
 	basis *Approval
 	now   func() time.Time
 }

@@ -184,8 +184,8 @@ func TestUnknownVersionIsNotClean(t *testing.T) {
 func TestUnreadableFileIsNotDropped(t *testing.T) {
 	h := newTester(t)
 	spec := clean
-	// syft finds a package in the same folder, and with its default configuration would then drop
-	// the read error.
+	// syft finds a package in the folder of the unreadable file. With its default configuration,
+	// syft would therefore drop the read error.
 	spec.Files = []lab.File{{Path: "opt/app/broken.jar", Content: "PK\x03\x04 this is no archive"},
 		{Path: "usr/lib/node_modules/json-schema/node_modules/bad/package.json", Content: `{"name": "bad", "version": `}}
 	r := h.check(h.gate(blockCritical), h.push("app:1", h.image(spec)))
@@ -344,7 +344,7 @@ func TestEachLayerIsReadOnce(t *testing.T) {
 	h.staging.ResetRequests()
 	r := h.check(h.gate(blockCritical), src)
 	reads := h.staging.BlobReads()
-	if len(reads) != 5 { // the shared layer, and one layer and one config of each of the two platforms
+	if len(reads) != 5 { // one shared layer; for each platform, a layer and a config
 		t.Errorf("%d blobs were read: %v", len(reads), reads)
 	}
 	for digest, n := range reads {
@@ -607,7 +607,7 @@ func TestChangedApprovalIsInvalid(t *testing.T) {
 	}
 }
 
-// document is a manifest or an index with exactly these bytes.
+// document is a manifest or an index that is pushed with exactly these bytes.
 type document struct {
 	raw       []byte
 	mediaType types.MediaType

@@ -71,7 +71,8 @@ type Attachment struct {
 	Blobs []layers.Blob
 }
 
-// root is the manifest that a reference resolved to, with functions that fetch its children.
+// root is the manifest that a reference resolved to, with functions that fetch the manifest's
+// images, child manifests and blobs.
 type root struct {
 	descriptor v1.Descriptor
 	raw        []byte
@@ -157,7 +158,7 @@ func (i *Image) expand(ctx context.Context, store *layers.Store, r *root, want *
 	return i.addAttachments(ctx, store, r, index)
 }
 
-// addPlatforms reads the images of an index.
+// addPlatforms reads the images of an index and adds them to i.Platforms.
 func (i *Image) addPlatforms(ctx context.Context, store *layers.Store, r *root, images []v1.Descriptor) error {
 	for _, child := range images {
 		// An index may list the same image for several platforms. The image is checked once.

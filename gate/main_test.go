@@ -58,7 +58,7 @@ rules:
     fix: available
 `
 
-// tester has a staging registry and creates gates for it.
+// tester has a staging registry, and creates gates that read from it.
 type tester struct {
 	testing.TB
 	staging *lab.Registry
@@ -83,7 +83,7 @@ var testPatterns = &catalog.Patterns{}
 
 var testCataloger = catalog.Cataloger{Tool: testTool, Patterns: testPatterns}
 
-// gate returns a gate with a policy. change may modify its options.
+// gate returns a gate with the given policy. Each function in change may modify its options.
 func (t *tester) gate(yaml string, change ...func(*Options)) *Gate {
 	t.Helper()
 	p, err := policy.Parse("policy.yaml", []byte(yaml))
@@ -119,7 +119,7 @@ func (t *tester) index(images ...v1.Image) v1.ImageIndex {
 	return idx
 }
 
-// push pushes an image or index to a tag and returns its source.
+// push pushes an image or index to the staging registry. It returns the Source of the pushed tag.
 func (t *tester) push(path string, what remote.Taggable) Source {
 	t.Helper()
 	if _, err := t.staging.Push(t.Context(), path, what); err != nil {
@@ -137,7 +137,8 @@ func (t *tester) source(ref string) Source {
 	return src
 }
 
-// check runs a check that must return a decision.
+// check checks an image, and fails the test if the check returns an error. A denial is not an
+// error.
 func (t *tester) check(g *Gate, src Source) *Result {
 	t.Helper()
 	r, err := g.Check(t.Context(), src, ExternalEvidence{})
@@ -149,11 +150,12 @@ func (t *tester) check(g *Gate, src Source) *Result {
 			t.Error(err)
 		}
 	})
-	r.cacheWrites.Wait() // After this, the cache is complete for the next check.
+	r.cacheWrites.Wait() // Wait until the cache has all entries, so that the next check finds them.
 	return r
 }
 
-// refuse runs a check that must return an error and must leave no files on disk.
+// refuse checks an image and returns the error. It fails the test if the check succeeds or leaves
+// files on disk.
 func (t *tester) refuse(g *Gate, src Source) error {
 	t.Helper()
 	r, err := g.Check(t.Context(), src, ExternalEvidence{})

@@ -243,7 +243,8 @@ func openLayout(what, path, tag string, digest v1.Hash) (*root, error) {
 	}, nil
 }
 
-// pick returns the only manifest of a layout that matches tag and digest.
+// pick returns the manifest in the layout's index that matches tag and digest. It is an error if no
+// manifest or more than one matches.
 func pick(index *v1.IndexManifest, tag string, digest v1.Hash) (v1.Descriptor, error) {
 	var found []v1.Descriptor
 	for _, d := range index.Manifests {

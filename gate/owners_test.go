@@ -13,7 +13,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// versionless returns a jar without a version. Different names give different content.
+// versionless returns a jar without a version. The content of the jar depends on name, so that jars
+// with different names differ.
 func versionless(t *testing.T, name string) string {
 	t.Helper()
 	return zipOf(t, manifest, "Manifest-Version: 1.0\nMain-Class: "+name+".Main\n")
@@ -46,7 +47,7 @@ func compareGaps(t *testing.T, r *Result, want map[string]string) {
 	}
 }
 
-// owning returns a Debian image with a package that owns these files.
+// owning returns a Debian image with these files and a package that owns them.
 func owning(files ...lab.File) lab.ImageSpec {
 	spec := clean
 	spec.DebPackages = append(slices.Clone(clean.DebPackages), lab.Deb{Name: "owner", Version: "1.0-1", Arch: "all", Files: files})

@@ -44,8 +44,8 @@ func (g *Gate) Pin(ctx context.Context, src Source) (Source, v1.Hash, error) {
 // deleted is the value of Result.Moved for a deleted tag.
 const deleted = "nothing"
 
-// moved returns "" if the tag still points to the checked digest. Otherwise it returns the digest
-// that the tag points to now, or deleted.
+// moved resolves the tag of img again. It returns "" if the tag still points to the checked digest.
+// Otherwise it returns the digest that the tag points to now, or the constant deleted.
 func (g *Gate) moved(ctx context.Context, img *Image) (string, error) {
 	tag, ok := img.Source.Ref.(name.Tag)
 	if !ok || img.Source.Transport != Registry {

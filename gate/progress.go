@@ -33,8 +33,8 @@ type Progress interface {
 	// it can be nested in the trace of ctx. done is called once, at the end of the step.
 	Start(ctx context.Context, s Step) (_ context.Context, done func(error))
 	// Bytes reports how many bytes of a blob a step has transferred. blob is the digest of the
-	// blob, or the digest and the destination. Bytes may be called before Start, and the Subject of
-	// s may be empty.
+	// blob, or the digest and the destination of a push. Bytes may be called before Start, and the
+	// Subject of s may be empty.
 	Bytes(s Step, blob string, done, total int64)
 }
 

@@ -146,7 +146,8 @@ func syftsOwn(t *testing.T, img v1.Image, cfg *syft.CreateSBOMConfig) *sbom.SBOM
 	return s
 }
 
-// grypesOwn returns the matches of the grype command, without the matches on kernel headers.
+// grypesOwn matches an SBOM as the grype command does. It returns the matches, except the
+// suppressed matches on kernel headers.
 func grypesOwn(t *testing.T, s *sbom.SBOM, suppressed []evidence.Suppressed) []string {
 	t.Helper()
 	var doc bytes.Buffer

@@ -46,7 +46,7 @@ func TestSOCIIndexIsEvaluated(t *testing.T) {
 	if !one.Decision.Passed || one.Image.IsIndex() || len(one.Image.Unlisted) != 1 || len(one.Image.Others()) != 0 {
 		t.Errorf("one platform: %+v, %v", one.Decision.Violations, one.Image.Unlisted)
 	}
-	// The exception covers the SOCI index, not the findings in the image.
+	// The policy's exception covers the SOCI index, not the findings in the image.
 	r = h.check(h.gate(exceptLazy), h.push("app:2", h.soci(h.image(dirty))))
 	if r.Decision.Passed || len(r.Decision.Violations) != 2 {
 		t.Errorf("a vulnerable image: %+v", r.Decision.Violations)
@@ -71,7 +71,7 @@ func TestImageDressedAsSOCIIndexIsRefused(t *testing.T) {
 	}
 }
 
-// child is a manifest with blobs, for a test.
+// child is a manifest with the content of its blobs, which a test adds to an index.
 type child struct {
 	manifest v1.Manifest
 	config   string

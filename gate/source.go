@@ -143,8 +143,8 @@ func cutDigest(s string) (rest string, digest v1.Hash, err error) {
 // digestLike matches text that looks like a digest, valid or not.
 var digestLike = regexp.MustCompile(`^(?i:sha256|sha384|sha512):[^/]*$`)
 
-// cutPath splits a local source into its path and the tag or reference of an image in it; see
-// [ParseSource].
+// cutPath splits a local source s into a path and the rest after the colon, which names an image in
+// the layout or archive. See [ParseSource] for the rules.
 func cutPath(t Transport, s string) (path, image string, err error) {
 	var found []string
 	for i := 0; i <= len(s); i++ {
@@ -167,7 +167,8 @@ func cutPath(t Transport, s string) (path, image string, err error) {
 	return path, image, nil
 }
 
-// isThere reports whether path exists as a folder (OCI layout) or as a file (other transports).
+// isThere reports whether path exists with the right type: a folder for an OCI layout, a file for
+// the other transports.
 func isThere(t Transport, path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir() == (t == OCILayout)

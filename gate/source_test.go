@@ -76,7 +76,8 @@ func TestPathsWithColonsAndAtSigns(t *testing.T) {
 		"docker-archive:x:y.tar":             {Path: "x:y.tar"},
 		"docker-archive:p.tar.gz":            {Path: "p.tar.gz"},
 		"docker-archive:x:y.tar:ghcr.io/a:1": {Path: "x:y.tar"},
-		// If no such path exists, the first colon ends the path.
+		// If no file or folder with one of the possible names exists, the first colon ends the
+		// path.
 		"oci:nowhere:1":         {Path: "nowhere", Tag: "1"},
 		"oci:nowhere:b/c:1":     {Path: "nowhere", Tag: "b/c:1"},
 		"oci-archive:none@b:1":  {Path: "none@b", Tag: "1"},

@@ -67,7 +67,8 @@ func TestExploitedFindingIsNotInherited(t *testing.T) {
 	f.KEV = &evidence.KEV{}
 	denied(t, inheriting(Rule{}).Evaluate(withBaseline(all(f), f), now), "vulnerability a")
 
-	// Without the KEV feed, it is unknown whether the vulnerability is exploited.
+	// Without the KEV feed, the image must be denied, because it is unknown whether the inherited
+	// vulnerability is exploited.
 	in := withBaseline(all(f), finding("CVE-1", evidence.SeverityHigh))
 	in.Database.Providers = in.Database.Providers[:1]
 	denied(t, inheriting(Rule{}).Evaluate(in, now), "database baseline")

@@ -58,7 +58,7 @@ func BenchmarkEvaluate(b *testing.B) {
 	}
 }
 
-// TestEvaluateIsBounded limits the memory of one large evaluation.
+// TestEvaluateIsBounded checks that evaluating the evidence of large allocates at most 500 MiB.
 func TestEvaluateIsBounded(t *testing.T) {
 	p, in := large()
 	var before, after runtime.MemStats

@@ -195,8 +195,8 @@ func (e *evaluation) coverage(p *evidence.Platform) {
 	}
 }
 
-// packagesOf returns the packages that u is about. An exception covers u only if it matches all of
-// them.
+// packagesOf returns all packages and files that u is about. An exception covers u only if it
+// matches all of them.
 func packagesOf(p *evidence.Platform, u *evidence.Unmatched) (about exceptions.About) {
 	for _, pkg := range coverage.Packages(p, u) {
 		about.Add(pkg)

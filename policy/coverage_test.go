@@ -18,7 +18,7 @@ var (
 	warnUnknowns   = UnknownEffects{PackageDatabase: Warn, Archive: Warn, File: Warn}
 )
 
-// gaps has one unmatched entry for each reason.
+// gaps has one entry for each reason why a package cannot be matched with advisories.
 var gaps = []evidence.Unmatched{
 	{Reason: evidence.DistributionNotInDatabase},
 	{Reason: evidence.TypeNotInDatabase, Type: "npm", Packages: 1},
@@ -29,7 +29,8 @@ var gaps = []evidence.Unmatched{
 	{Reason: evidence.PartOfPackage, Package: &evidence.Package{Name: "p", Type: "npm", PURL: "pkg:npm/p"}},
 }
 
-// blocking returns the reasons and classes of the violations of a decision.
+// blocking returns the reasons of the unmatched packages and the classes of the unreadable files
+// that d lists as violations.
 func blocking(d Decision) string {
 	var reasons []string
 	for _, v := range d.Violations {
@@ -203,9 +204,10 @@ func TestExpiredExceptionForAGapBlocks(t *testing.T) {
 	}
 }
 
-// TestOwnedPackageIsNotPartOfATypeThatIsNotInTheDatabase checks packages that the distribution
-// owns, of a type that the database does not have. An exception for the type need not match these
-// packages, and an exception that matches only these packages does not cover the type.
+// TestOwnedPackageIsNotPartOfATypeThatIsNotInTheDatabase checks exceptions for a package type
+// without advisories, if the distribution owns some packages of this type. An exception need not
+// match the owned packages. An exception that matches only the owned packages does not cover the
+// type.
 func TestOwnedPackageIsNotPartOfATypeThatIsNotInTheDatabase(t *testing.T) {
 	in := cleanInput()
 	p := &in.Platforms[0]

@@ -14,8 +14,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// strictness ranks the results of a rule for a finding. A rule that could not be evaluated ranks
-// highest, because no exception covers it.
+// strictness returns the rank of the result of a rule for a finding: 0 for no match up to 3 for a
+// rule that could not be evaluated. That result is the strictest, because no exception covers it.
 func strictness(r *CustomRule, in *evidence.Input, f evidence.Finding) int {
 	matched, _, err := r.compiled().Matches(in, &in.Platforms[0], &f, now)
 	switch {
@@ -29,7 +29,8 @@ func strictness(r *CustomRule, in *evidence.Input, f evidence.Finding) int {
 	return 0
 }
 
-// checkSeverities checks that a rule is at least as strict for a finding at a higher severity.
+// checkSeverities checks that raising the severity of a finding never makes the result of a rule
+// less strict. It returns which ranks of strictness occurred.
 func checkSeverities(t *testing.T, r *CustomRule, in *evidence.Input, f evidence.Finding) (outcomes [4]bool) {
 	t.Helper()
 	before := 0

@@ -223,8 +223,8 @@ func distributionName(d evidence.Distribution) string {
 
 func (e *evaluation) sbom(p *evidence.Platform) {
 	rule := e.policy.SBOM
-	// No policy can let such an image pass: without packages and a distribution, the matcher cannot
-	// find anything.
+	// No policy can let an image pass that has neither packages nor a distribution: the matcher
+	// cannot find anything in it.
 	if len(p.Packages) == 0 && p.Distribution.ID == "" {
 		e.report(Block, Violation{
 			Kind: KindSBOM, Rule: "sbom", Position: rule.Position, Platform: p.Platform,

@@ -373,7 +373,7 @@ func TestFixConditions(t *testing.T) {
 		fixable bool
 	}{
 		{evidence.FixAvailable, []evidence.Fix{{Version: "2"}}, true},
-		{evidence.FixAvailable, nil, true}, // the vendor does not name the fixed version
+		{evidence.FixAvailable, nil, true}, // the vendor states a fix but does not name the fixed version
 		{evidence.FixUnknown, []evidence.Fix{{Version: "2"}}, true},
 		{evidence.FixNone, nil, false}, {evidence.FixWont, nil, false}, {evidence.FixUnknown, nil, false}, {"", nil, false},
 	} {
@@ -520,7 +520,7 @@ func TestLongestExceptionCovers(t *testing.T) {
 	if !d.Until.Equal(short.Expires) {
 		t.Errorf("until %v, want %v: %q is used as well", d.Until, short.Expires, short.ID)
 	}
-	if len(d.Warnings) != 1 { // the warning about the expired exception
+	if len(d.Warnings) != 1 { // only the warning about the expired exception
 		t.Errorf("warnings: %+v", d.Warnings)
 	}
 	d = blockAll(short, gone, long).Evaluate(withFindings(f), long.Expires)

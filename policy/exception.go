@@ -33,8 +33,8 @@ func (e *evaluation) expired(places []int) []Exception {
 	return expired
 }
 
-// excepts reports whether exception e can cover a violation of the named rule, for an image of the
-// repository, if the violation is not about a package.
+// excepts reports whether e covers violations of the named rule that are not about a package, for
+// images of the repository.
 func (e *Exception) excepts(rule, repository string) bool {
 	return e.Rule == rule && e.Package == "" && (e.Image == "" || match.NewImagePattern(e.Image).Match(match.NewImage(repository)))
 }
@@ -62,8 +62,8 @@ func (e *evaluation) reportRule(effect Effect, v Violation, pkg *evidence.Packag
 	e.reportUnless(v, exceptions.One(u))
 }
 
-// reportUnless reports a violation that blocks. If an exception for the rule covers about, the
-// packages and files of the violation, the violation is listed as excepted instead.
+// reportUnless reports a violation that blocks. If an exception for the violated rule matches all
+// packages and files in about, the violation is listed as excepted instead.
 func (e *evaluation) reportUnless(v Violation, about exceptions.About) {
 	covering, expired := e.exceptions.Rule(v.Rule, about)
 	if covering >= 0 {

@@ -55,8 +55,8 @@ func (p *Policy) AddExceptions(file string, data []byte) error {
 	return nil
 }
 
-// combined returns the digest of a policy that consists of several files: the SHA-256 of the lines
-// with their digests.
+// combined returns the digest of a policy that consists of several files: the SHA-256 of the
+// digests of the files, one on each line.
 func combined(files []File) string {
 	var lines strings.Builder
 	for _, f := range files {

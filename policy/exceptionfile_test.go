@@ -178,8 +178,8 @@ func TestExceptionBeyondMaxLifetimeDoesNotApply(t *testing.T) {
 	}
 }
 
-// ruleDecision reports a violation of the rule "no telnet" for each package, as a section with
-// named rules does. A nil package means a violation that is not about a package.
+// ruleDecision returns the decision of a policy with these exceptions about one violation of the
+// rule "no telnet" for each package. A nil package means a violation that is not about a package.
 func ruleDecision(effect Effect, packages []*evidence.Package, exceptions ...Exception) Decision {
 	in := cleanInput()
 	e := newEvaluation(blockAll(exceptions...), &in, now)

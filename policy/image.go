@@ -111,7 +111,8 @@ func (d *decoder) ports(to *[]string) strict.Reader {
 // exception for this rule, lazy-pull indexes are copied unchanged.
 const RuleLazyIndexes = builtin.LazyIndexes
 
-// wholeImage applies the rules about the image whose result is the same on all platforms.
+// wholeImage evaluates the rules about the image that do not depend on its platforms: the rule
+// about lazy-pull indexes, and rules with notLatest.
 func (e *evaluation) wholeImage() {
 	about := &e.in.Image
 	for _, l := range order.Sorted(about.LazyIndexes, order.CompareLazyIndexes) {

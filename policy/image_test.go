@@ -185,7 +185,7 @@ func TestUndatedImageIsNotYoung(t *testing.T) {
 	}
 	d := evaluateConfig(ImageRule{MaxAge: time.Hour}, func(p *evidence.Platform) { p.Config.Created = now.Add(clock.Skew) })
 	passed(t, d)
-	// The result changes at the creation date, when the date is no longer in the future.
+	// A creation date in the future violates the rule. The result changes at that date.
 	in := configured()
 	in.Platforms[0].Config.Created = now.Add(time.Hour)
 	d = imageRule(ImageRule{MaxAge: time.Hour}).Evaluate(in, now)

@@ -87,7 +87,7 @@ func TestLocalFolderDoesNotGetTheExceptionsOfARepository(t *testing.T) {
 		}
 		denied(t, evaluate(transport+":*", "ghcr.io/team/app"), "vulnerability all")
 	}
-	// The host name of the registry "oci" equals the name of a transport.
+	// A registry can have the name of a transport: the host "oci" is not the transport "oci:".
 	denied(t, evaluate("oci:*", "docker://oci:5000/app"), "vulnerability all")
 	passed(t, evaluate("docker://oci:5000/*", "docker://oci:5000/app"))
 	denied(t, evaluate("docker://oci:5000/*", "oci:5000/app"), "vulnerability all")
@@ -163,7 +163,7 @@ func TestMonotoneInUnmatchedImages(t *testing.T) {
 }
 
 // spelling returns one of the spellings of a repository in spelled. It varies the name, port,
-// trailing dot and letter case of the host, an omitted default, and the transport.
+// trailing dot and letter case of the host, and the transport, and may omit default values.
 func (g generator) spelling(repository int) string {
 	host := pick(g, [][]string{
 		{"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", ""},
@@ -192,7 +192,8 @@ func (g generator) spelling(repository int) string {
 	return pick(g, "", "", "docker://") + string(letters) + "/" + path
 }
 
-// imagePattern makes patterns from spellings, with wildcards at random places.
+// imagePattern returns a spelling of a repository as an image pattern, with wildcards at random
+// places.
 func (g generator) imagePattern() string {
 	p := []byte(g.spelling(g.IntN(len(spelled))))
 	for range g.IntN(3) {

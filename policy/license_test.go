@@ -40,13 +40,13 @@ func TestDeniedLicenses(t *testing.T) {
 		{"MIT", "MIT and Zlib", true},
 		{"MIT", "MIT or Zlib", false},
 
-		// Deprecated identifiers, and identifiers of several versions.
+		// Identifiers that are deprecated, or that stand for several versions of a license.
 		{"GPL-2.0", "GPL-2.0-only", true},
 		{"GPL-2.0-only", "GPL-2.0", true},
 		{"GPL-2.0-or-later", "GPL-2.0+", true},
 		{"GPL-2.0+", "GPL-2.0-or-later", true},
-		{"GPL-2.0-only", "GPL-2.0-or-later", false}, // the user may choose version 3
-		{"GPL-3.0-only", "GPL-3.0-or-later", true},  // the SPDX list has no later version
+		{"GPL-2.0-only", "GPL-2.0-or-later", false}, // the user may choose version 3, which is not denied
+		{"GPL-3.0-only", "GPL-3.0-or-later", true},  // no choice: the SPDX list has no later version
 		{"GPL-2.0-or-later", "GPL-3.0-only", true},
 		{"GPL-2.0-or-later", "GPL-1.0-only", false},
 		{"GPL-2.0-or-later", "GPL-3.0-or-later", true},
@@ -131,7 +131,7 @@ func TestAllowedLicenses(t *testing.T) {
 	}
 }
 
-// splitLicenses returns nil for "".
+// splitLicenses splits a list at "; ". For an empty text it returns nil.
 func splitLicenses(s string) []string {
 	if s == "" {
 		return nil

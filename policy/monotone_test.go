@@ -123,8 +123,8 @@ var customRules = sync.OnceValue(func() []CustomRule {
 	return rules
 })
 
-// rule returns a random rule, mostly with at most one condition. A rule with more conditions would
-// rarely match.
+// rule returns a random rule. Most rules have at most one condition, because a rule with more
+// conditions would rarely match.
 func (g generator) rule() Rule {
 	r := Rule{Name: pick(g, "a", "b", "c"), Effect: g.effect()}
 	switch g.IntN(8) {
@@ -185,8 +185,8 @@ func (g generator) unmatched() evidence.Unmatched {
 	return u
 }
 
-// input mostly makes evidence that passes. If most evidence was denied for several reasons, a
-// single change could never turn a denial into a pass.
+// input returns random evidence that mostly passes. If most evidence was denied for several
+// reasons, a single change could never turn a denial into a pass.
 func (g generator) input() evidence.Input {
 	in := withFeeds()
 	in.Database.Built = now.Add(-time.Minute)
@@ -441,7 +441,7 @@ func checkMonotone(t *testing.T, g generator, p Set, in evidence.Input, d Decisi
 	}
 
 	if p.Validate(now) != nil {
-		return // after this correction, the policy may let the image pass
+		return // an exception exceeds maxLifetime, so removing it may let the image pass
 	}
 	for i := range p {
 		for j := range p[i].Exceptions {
@@ -457,7 +457,7 @@ func checkMonotone(t *testing.T, g generator, p Set, in evidence.Input, d Decisi
 	}
 }
 
-// with returns a copy of the set with one policy replaced.
+// with returns a copy of the set with p as the policy at index i.
 func with(s Set, i int, p *Policy) Set {
 	s = slices.Clone(s)
 	s[i] = p

@@ -51,7 +51,8 @@ func TestOverrideNeedsAnApproverAndEnds(t *testing.T) {
 		}
 	}
 
-	// A team's policy cannot allow an override that the organization's policy does not allow.
+	// An override must be allowed by every policy: a team cannot allow one that the organization
+	// does not allow.
 	for name, s := range map[string]Set{"nil": nil, "one without": {p, blockAll()}, "one nil": {p, nil}} {
 		if s.CheckOverride(good, now) == nil {
 			t.Errorf("%s: an override is allowed", name)

@@ -82,7 +82,7 @@ func (r *rule) blocks(s *indexed.Finding, fixed time.Time) time.Time {
 	return fixed.Add(r.Grace)
 }
 
-// verdict is the result of all rules for one finding.
+// verdict is the result of all rules of one policy for one finding.
 type verdict struct {
 	rule        *rule     // the deciding rule; nil if no rule matches
 	effect      Effect    // the current effect of the rule

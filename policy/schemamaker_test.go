@@ -42,7 +42,8 @@ var places = map[string]string{
 	"CopyRule":         "copyAttestations: [%s]",
 }
 
-// answer has what the messages of Parse say about the keys of a mapping.
+// answer lists keys that the messages of Parse name for a mapping: all keys, and the mandatory
+// keys. exactlyOne lists alternative keys: a mapping must have exactly one of them.
 type answer struct {
 	keys, mandatory, exactlyOne []string
 	notEmpty                    bool
@@ -69,7 +70,7 @@ func (m schemaMaker) ask(name string) answer {
 		if !errors.As(err, &invalid) && mapping != "{}" {
 			m.Fatalf("%s: %v", name, err)
 		}
-		// Problems of the mapping itself are at its position or at its key.
+		// Read only the problems of this mapping. Their position is the mapping or its key.
 		from := strings.Index(place, "%s") + 1
 		for _, p := range invalid.Problems {
 			if p.Position.Column < from {
@@ -135,7 +136,7 @@ func (m schemaMaker) mapping(name string) keywords {
 		out["oneOf"] = one
 	}
 	if name == "Scope" {
-		out["minProperties"] = 2 // match and at least one other key
+		out["minProperties"] = 2 // a scope needs the key match and at least one other key
 	}
 	return out
 }

@@ -117,9 +117,10 @@ type scoped struct {
 	matched bool
 }
 
-// override records that a scope set a key of a section.
+// override records that a scope set a key of a section: the position of the section in the policy,
+// and the scope.
 type override struct {
-	instead Position // instead is the position of the policy's own mapping.
+	instead Position // the position of the section in the policy itself
 	by      *Scope
 }
 

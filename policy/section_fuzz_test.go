@@ -141,7 +141,7 @@ func FuzzEvaluateSections(f *testing.F) {
 }
 
 // checkPackageOrder checks that the same evidence in another order gives the same decision, except
-// for the order in quoted lists.
+// for the order of the lists that messages quote.
 func checkPackageOrder(t *testing.T, g generator, p *Policy, in evidence.Input, d Decision) {
 	t.Helper()
 	in.Platforms = slices.Clone(in.Platforms)

@@ -153,7 +153,8 @@ func newEvaluators(s Set, in *evidence.Input, now time.Time) *evaluators {
 	return c
 }
 
-// all runs a step that is not about findings for every policy.
+// all runs a step for every policy, in the order of the policies. The step must not be about
+// findings.
 func (c *evaluators) all(step func(*evaluation)) {
 	for i, e := range c.policies {
 		step(e)

@@ -95,13 +95,15 @@ func checkJustification(s string) error {
 	return nil
 }
 
-// statements returns an index of the statements that the rule trusts.
+// statements indexes the VEX statements that the rule trusts, so that they can be looked up by
+// finding.
 func (r *VEXRule) statements(e *evaluation) *vex.Statements {
 	trusts := func(s *evidence.VEXStatement) bool { return r.trusts(s, e.signers) }
 	return vex.New(vex.Rule{Accept: r.Accept, Justifications: r.Justifications, Trusts: trusts}, e.in, e.now, e.changes)
 }
 
-// trusts reports whether a statement counts at all.
+// trusts reports whether the rule trusts the source of a statement: one of its signers or, for an
+// unsigned statement, the files from the user.
 func (r *VEXRule) trusts(s *evidence.VEXStatement, known signed.Signers) bool {
 	if s.Signer == nil {
 		return r.Files

@@ -263,7 +263,8 @@ func TestNotAffected(t *testing.T) {
 		t.Error(diff)
 	}
 
-	// Without a rule that matches the finding, the finding is allowed and not listed as removed.
+	// If no rule matches the finding, the finding is allowed. The decision does not list it as
+	// removed.
 	p.Rules[0].IDs = []string{"CVE-2"}
 	if d := p.Evaluate(in, now); len(d.Allowed) != 1 || len(d.NotAffected) != 0 {
 		t.Errorf("%+v", d)

@@ -14,7 +14,8 @@ import (
 
 const notesType = "https://example.com/notes/v1"
 
-// noted returns a statement about a digest, signed by builder, as imagegate reads it from staging.
+// noted returns a copy of a statement that builder signed, in the form that imagegate reads from
+// the staging registry.
 func (w *world) noted(builder *trust.Signer, kind, predicate string, digest v1.Hash, form trust.Format) AttestationCopy {
 	w.Helper()
 	env, err := trust.Attest(w.Context(), builder, form, trust.Statement{PredicateType: kind, Predicate: json.RawMessage(predicate),

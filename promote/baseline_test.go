@@ -19,8 +19,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Packages that have findings in the test records. The default policy of a world allows both
-// findings.
+// oldSSL and oldJQ are packages with findings in the test records. The default policy of a world
+// allows both findings.
 var (
 	oldSSL = lab.Deb{Name: "openssl", Version: "3.0.11-1~deb12u2"} // version with CVE-2024-0727, severity medium
 	oldJQ  = lab.Deb{Name: "jq", Version: "1.6-2.1"}               // version with CVE-2025-48060, unknown severity
@@ -43,7 +43,7 @@ func (w *world) having(platform string, packages ...lab.Deb) v1.Image {
 	return img
 }
 
-// parse replaces the policy of the world by the policy in text.
+// parse replaces the policy of the world by the parsed text.
 func (w *world) parse(text string) {
 	w.Helper()
 	p, err := policy.Parse("policy.yaml", []byte(text))
@@ -53,7 +53,8 @@ func (w *world) parse(text string) {
 	w.policy = p
 }
 
-// put promotes an image by a policy that only warns, and moves the tags to the image.
+// put promotes an image with a policy that only warns, and moves the tags to the image even if they
+// exist.
 func (w *world) put(what remote.Taggable, tags ...name.Tag) {
 	w.Helper()
 	w.parse("version: 1\nrules: [{name: all, effect: warn}]\n")
@@ -105,8 +106,8 @@ func TestBaselineHasTheFindingsOfTheApprovedImage(t *testing.T) {
 		t.Error(diff)
 	}
 
-	// A Verifier returns the same baseline. The baseline of a single platform has only the findings
-	// of that platform.
+	// Verifier.Baseline must return the same findings as Promoter.Baseline. For a single platform
+	// of the index, it must return only the findings of that platform.
 	v, err := NewVerifier(VerifierOptions{Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +157,8 @@ func TestDecisionListsInheritedFindings(t *testing.T) {
 		t.Error(diff)
 	}
 
-	// A second promotion has nothing to do, although the image is its own baseline now.
+	// Promoting again must have nothing to do, although the tag now points to the image itself,
+	// which is therefore its own baseline.
 	basis := Basis{Repository: a.Input().Image.Repository, Policy: w.policy.Digest, Database: database.Info().Digest, Tool: tool}
 	if _, done, err := w.promoter().Promoted(t.Context(), a.Image().Digest, basis, nil, tag); err != nil || !done {
 		t.Errorf("done is %v, %v", done, err)

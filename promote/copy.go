@@ -163,7 +163,7 @@ type fetcher interface {
 	Fetch(ctx context.Context) error
 }
 
-// meter is a blob that counts its bytes while it is sent.
+// meter is a blob that counts its bytes while the blob is sent.
 type meter struct {
 	v1.Layer
 	ctx      context.Context // the context of the copy, because Compressed has no context parameter

@@ -115,8 +115,8 @@ func (v *Verifier) attachedTo(ctx context.Context, repo name.Repository, digest 
 	return out, nil
 }
 
-// evaluate sets the fields of a from s. It decides whether the item counts by the same rules as
-// collect.
+// evaluate fills in a from the stored item s. It decides by the same rules as collect whether the
+// item is trusted.
 func (a *Attached) evaluate(s attach.Stored, repo name.Repository, digest v1.Hash, t Trust) {
 	claimed := s.Unverified()
 	a.PredicateType, a.Digest, a.Signer = claimed.PredicateType, claimed.Digest, claimed.Signer

@@ -73,7 +73,7 @@ func TestExplainStatesWhyAnItemDoesNotCount(t *testing.T) {
 		}
 	}
 
-	// Explain lists every item, even if no signer is trusted.
+	// Explain must list every item, even if no signer is trusted.
 	none, err := v.Explain(t.Context(), repo.Tag("1"), Trust{})
 	if err != nil || len(none.Attached) != len(got.Attached) {
 		t.Fatalf("%d items are listed, %v", len(none.Attached), err)

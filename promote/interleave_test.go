@@ -42,7 +42,7 @@ func (p *pausing) RoundTrip(req *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(req)
 }
 
-// hosts returns the addresses of one registry without the referrers API and one with it.
+// hosts returns the addresses of two registries: one without the referrers API and one with it.
 func (w *world) hosts() map[string]string {
 	w.Helper()
 	server := httptest.NewServer(ggcr.New(ggcr.WithReferrersSupport(true), ggcr.Logger(log.New(io.Discard, "", 0))))
@@ -50,7 +50,8 @@ func (w *world) hosts() map[string]string {
 	return map[string]string{"fallback tag": w.approved.Host(), "referrers API": strings.TrimPrefix(server.URL, "http://")}
 }
 
-// repositories counts the repositories in use. Each attempt needs a repository of its own.
+// repositories counts the repositories that interleave has used. Each attempt uses a new
+// repository.
 var repositories atomic.Int64
 
 // interleave promotes the first approval, pauses it before one of its requests, promotes the second

@@ -38,7 +38,8 @@ func asked() policy.Override {
 	return policy.Override{Reason: "the repair itself is vulnerable", Approver: "oncall@example.com", Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Second)}
 }
 
-// letThrough checks an image that the policy must deny, and overrides the denial.
+// letThrough checks an image and overrides the denial. It fails the test if the policy does not
+// deny the image or does not allow the override.
 func (w *world) letThrough(what remote.Taggable, o policy.Override) *gate.Approval {
 	w.Helper()
 	w.parse(overridable)
@@ -49,7 +50,7 @@ func (w *world) letThrough(what remote.Taggable, o policy.Override) *gate.Approv
 	return a
 }
 
-// overridden promotes a denied image with an override.
+// overridden promotes a denied image to tag with an override, and returns the approval.
 func (w *world) overridden(what remote.Taggable, tag name.Tag) *gate.Approval {
 	w.Helper()
 	a := w.letThrough(what, asked())
@@ -75,7 +76,7 @@ func (w *world) trustingOwnKey() Trust {
 	return t
 }
 
-// refused requires a VerifyError that contains want.
+// refused fails the test unless err is a *VerifyError that contains want.
 func (w *world) refused(what string, err error, want string) {
 	w.Helper()
 	var unproven *VerifyError
@@ -88,8 +89,8 @@ func attestations(repo name.Repository, digest v1.Hash) name.Tag {
 	return repo.Tag(digest.Algorithm + "-" + digest.Hex + ".att")
 }
 
-// statementsOf returns the layers with statements of the type kind, and the manifest of the
-// statements about a digest without these layers.
+// statementsOf reads the statements about a digest. It returns the layers whose statements have the
+// type kind, and the manifest without these layers.
 func (w *world) statementsOf(repo name.Repository, digest v1.Hash, kind string) (m *v1.Manifest, of []v1.Descriptor) {
 	w.Helper()
 	img, err := remote.Image(attestations(repo, digest))
@@ -413,11 +414,11 @@ func TestOverrideOfAnotherIndexChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// For the platform alone, the latest decision about the platform counts.
+	// If the platform is verified by its digest, the latest decision about the platform counts.
 	_, err = w.verify(passed.Context().Digest(digest.String()), w.trusting(w.signer.PublicKey()))
 	w.refused("platform", err, "FAILED")
 
-	// A pass of one index does not make the other index pass.
+	// A passed decision about one index must not make the other index pass.
 	w.put(good, passed)
 	if _, err := w.verify(denied, w.trusting(w.signer.PublicKey())); err == nil {
 		t.Error("the overridden index has passed")

@@ -115,7 +115,8 @@ func newSigner(t *testing.T) *trust.Signer {
 	return s
 }
 
-// spec returns an image that passes. Images with different content have different digests.
+// spec returns the description of an image that passes. Images with different content have
+// different digests.
 func spec(platform, content string) lab.ImageSpec {
 	return lab.ImageSpec{Platform: platform, OSRelease: "debian 12",
 		DebPackages: []lab.Deb{{Name: "openssl", Version: "3.0.13-1~debian12u1"}},
@@ -151,7 +152,7 @@ func (w *world) index(content string) v1.ImageIndex {
 	return idx
 }
 
-// approve pushes an image to staging and checks it. The image must pass.
+// approve pushes an image to staging and checks it. It fails the test if the image does not pass.
 func (w *world) approve(what remote.Taggable) *gate.Approval {
 	w.Helper()
 	return w.approveWith(what, gate.ExternalEvidence{})
@@ -225,7 +226,7 @@ func (w *world) trusting(keys ...crypto.PublicKey) Trust {
 	return Trust{Trust: trust.Trust{Keys: keys}}
 }
 
-// absent requires that the tag does not exist.
+// absent fails the test if the tag exists.
 func (w *world) absent(tag name.Tag) {
 	w.Helper()
 	_, err := remote.Head(tag)
@@ -474,7 +475,7 @@ func TestVerifyTrustsNoSignerByDefault(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	// During a key rotation, both the old and the new key can be trusted.
+	// An image must verify if one of several trusted keys signed it, as during a key rotation.
 	if _, err := w.verify(tag, w.trusting(newSigner(t).PublicKey(), w.signer.PublicKey())); err != nil {
 		t.Error(err)
 	}
@@ -785,7 +786,7 @@ func TestEveryFormIsComplete(t *testing.T) {
 	}
 }
 
-// storeAs stores attachments at a digest, with own as the trusted signer.
+// storeAs stores attachments of a digest. own must trust their signer.
 func storeAs(ctx context.Context, own trust.Trust, f trust.Format, repo name.Repository, digest v1.Hash, a attach.Attachments) error {
 	p, err := attach.Prepare(own, f, repo, digest, a, attach.Copies{}, attach.Options{})
 	if err != nil {

@@ -162,7 +162,8 @@ func (pr *proof) gather(f found, t Trust) {
 	}
 }
 
-// add adds one verified statement to the proof.
+// add adds one verified statement: a decision to pr.decisions, any other statement to pr.evidence.
+// If a decision does not count, add records the reason.
 func (pr *proof) add(s Statement, st trust.Statement, copied bool, t Trust) {
 	switch s.PredicateType {
 	case DecisionType:
@@ -202,7 +203,7 @@ func (pr *proof) covers(platforms []v1.Hash, decisions ...signedDecision) error 
 	return nil
 }
 
-// listed returns the attached statements that the decisions list.
+// listed returns the statements in pr.evidence that at least one of the decisions lists.
 func (pr *proof) listed(decisions ...signedDecision) []attached {
 	inputs := map[string]bool{}
 	for _, d := range decisions {

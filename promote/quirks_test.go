@@ -49,7 +49,7 @@ func staleHead(digest string) lab.Hook {
 }
 
 // absentAs returns a hook that makes the registry respond to requests for missing manifests with
-// another status.
+// the given status instead of 404.
 func absentAs(status int) lab.Hook {
 	var mu sync.Mutex
 	there := map[string]bool{}
@@ -115,7 +115,8 @@ func TestPromoteAndVerifyAgree(t *testing.T) {
 	}
 }
 
-// approvedLegacyOnly promotes and verifies an image with tags only, without reading referrers.
+// approvedLegacyOnly promotes and verifies an image with OnlyFormat, so that no referrers are read.
+// It also checks that verifying fails without OnlyFormat. If form is not Legacy, it does nothing.
 func (w *world) approvedLegacyOnly(a *gate.Approval, form trust.Format) {
 	w.Helper()
 	if form != trust.Legacy {
@@ -143,8 +144,8 @@ func webPage(w http.ResponseWriter, _ *http.Request) bool {
 	return err == nil
 }
 
-// registryError requires an error of the approved registry if wanted is true. Otherwise err must be
-// nil.
+// registryError fails the test unless err is an error of the approved registry (if wanted is true)
+// or nil (if wanted is false).
 func (w *world) registryError(what string, err error, wanted bool) {
 	w.Helper()
 	var failure *registry.Error
@@ -250,7 +251,8 @@ func paging(next http.Handler) http.Handler {
 	})
 }
 
-// page returns one page of a list of referrers.
+// page returns the requested page of an index that lists referrers, and sets the link to the next
+// page in header.
 func page(header http.Header, body []byte, r *http.Request) []byte {
 	var index struct {
 		SchemaVersion int               `json:"schemaVersion"`

@@ -17,7 +17,7 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// attach attaches a statement about a digest, signed by s.
+// attach stores a statement of the type kind about the digest d in repo, signed by s.
 func (w *world) attach(s *trust.Signer, f trust.Format, repo name.Repository, d v1.Hash, kind string) {
 	w.Helper()
 	w.attachPredicate(s, f, repo, d, kind, json.RawMessage(`{}`))
@@ -39,7 +39,7 @@ func (w *world) attachPredicate(s *trust.Signer, f trust.Format, repo name.Repos
 	}
 }
 
-// unproven requires that err is a VerifyError that contains why.
+// unproven fails the test unless err is a *VerifyError that contains why.
 func (w *world) unproven(what string, err error, why string) {
 	w.Helper()
 	var unproven *VerifyError
@@ -147,7 +147,8 @@ func TestSignatureAloneIsNotAPass(t *testing.T) {
 			t.Errorf("%s: %v, %v", f, record, err)
 		}
 
-		// In another repository the signature is refused, because it names the first repository.
+		// In another repository, the same signature must be refused, because it names the first
+		// repository.
 		elsewhere := w.tag("elsewhere:1").Context()
 		if _, err := lab.Push(t.Context(), elsewhere.Tag("1").String(), idx); err != nil {
 			t.Fatal(err)

@@ -130,7 +130,8 @@ var plainComments = map[string]string{
 	"Override.Approver": "Name of the approver, as stated by the user who ran imagegate.",
 }
 
-// fieldComments returns the comments of struct fields as descriptions, by "Type.Field".
+// fieldComments returns a description of each struct field, made from its comment. The keys have
+// the form "Type.Field".
 func fieldComments(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -256,7 +257,8 @@ func compileSchema(t *testing.T, file string, raw []byte) *jsonschema.Schema {
 	return compiled
 }
 
-// current requires that a file has this content. With -update it writes the file instead.
+// current fails the test if a file does not have the content want. With -update it writes the file
+// instead.
 func current(t *testing.T, file string, want []byte) {
 	t.Helper()
 	if *update {
@@ -274,7 +276,7 @@ func current(t *testing.T, file string, want []byte) {
 	}
 }
 
-// documented promotes one image with an override and one with an exception, and returns their
+// documented promotes one image with an override and one with an exception. It returns their
 // verified statements.
 func documented(w *world) []Document {
 	w.Helper()

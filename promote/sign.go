@@ -30,7 +30,8 @@ func (e *SigningError) Error() string { return fmt.Sprintf("%s: %v", e.Doing, e.
 // Unwrap returns the cause.
 func (e *SigningError) Unwrap() error { return e.Err }
 
-// encode encodes the signed items of each digest for storage.
+// encode verifies the signed items of each digest and encodes them for storage in repo. The result
+// has one element for each element of items.
 func (p *Promoter) encode(repo name.Repository, items []signedItems) ([]*attach.Prepared, error) {
 	var out []*attach.Prepared
 	for _, one := range items {
@@ -73,14 +74,15 @@ func (p *Promoter) attach(ctx context.Context, repo name.Repository, items []sig
 	return nil
 }
 
-// signedItems has the signed items for one digest.
+// signedItems has the signatures and statements for one digest, and the documents to store with
+// them.
 type signedItems struct {
 	digest      v1.Hash
 	attachments attach.Attachments
 	documents   []document
 }
 
-// signedDestination has the signed items for one destination.
+// signedDestination has the signed items for all digests that a promotion stores in one repository.
 type signedDestination struct {
 	items    []signedItems
 	decision string // the digest of the decision's statement, "sha256:<hex>"
@@ -112,9 +114,9 @@ func (p *Promoter) sign(ctx context.Context, a *gate.Approval, to destination) (
 	return signedDestination{items, digest}, nil
 }
 
-// combine returns the signed items for each digest. A platform gets its own statements, and the
-// index gets the statements about all platforms. Both get the decision and its override, because a
-// node may pull either of them, and a verifier may check either of them.
+// combine returns the signed items for each digest. A platform gets only the statements about
+// itself, and the index gets the statements about all platforms. Both get the decision and its
+// override, because a node may pull either of them, and a verifier may check either of them.
 func combine(img *gate.Image, platforms []signedItems, decision []trust.Envelope) []signedItems {
 	whole := signedItems{digest: img.Digest}
 	if !img.IsIndex() {
@@ -133,8 +135,8 @@ func combine(img *gate.Image, platforms []signedItems, decision []trust.Envelope
 	return append(platforms, whole)
 }
 
-// signPlatform signs the statements about a platform. listed has the entries that the decision
-// needs for them.
+// signPlatform signs the statements about a platform. listed has the entries for these statements
+// in the decision.
 func (p *Promoter) signPlatform(ctx context.Context, a *gate.Approval, i int, repo name.Repository) (out signedItems, listed []resource, err error) {
 	img := a.Image()
 	digest := img.Platforms[i].Digest
@@ -205,8 +207,8 @@ type statement struct {
 	predicate any
 }
 
-// statements returns the statements about a platform. It returns documents that are too large to
-// sign separately, and adds one reference statement that names them.
+// statements returns the statements about a platform. Documents that are too large to sign are in
+// the second result. One additional reference statement names these documents.
 func (p *Promoter) statements(a *gate.Approval, platform int, repo name.Repository) ([]statement, []document) {
 	sbom, evidence := a.SBOMs()[platform], a.Input().Platforms[platform]
 	var out []statement

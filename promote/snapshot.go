@@ -142,7 +142,7 @@ func (s snapshot) prefetch(ctx context.Context, key listKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lists[key] != nil {
-		return // Two tags in one repository need the same attachment list.
+		return // Another tag in the same repository has started to read this attachment list.
 	}
 	l := &list{done: make(chan struct{})}
 	s.lists[key] = l

@@ -87,7 +87,8 @@ func (p *Promoter) attachAndRead(ctx context.Context, a *gate.Approval, to desti
 	}
 }
 
-// With these values, the last attempt starts after about three seconds.
+// attachAndRead makes at most maxOvertaken attempts. The pauses between them begin with twice
+// overtakenDelay and double each time, so the last attempt starts after about three seconds.
 const (
 	maxOvertaken   = 5
 	overtakenDelay = 100 * time.Millisecond

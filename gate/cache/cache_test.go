@@ -102,8 +102,8 @@ func TestDamagedEntryIsNotReturned(t *testing.T) {
 	}
 }
 
-// TestCacheIsBounded checks that the cache removes the least recently used entry first, and does
-// not store an entry that is larger than the limit.
+// TestCacheIsBounded checks that the cache removes the least recently used entry first when it
+// reaches its size limit, and that it does not store an entry larger than the limit.
 func TestCacheIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	c := open1(t, dir, 400)

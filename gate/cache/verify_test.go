@@ -43,11 +43,11 @@ func TestVerifyFindsDamage(t *testing.T) {
 		changed[i] ^= 0x41
 		if i < len(frame) || i >= headerSize {
 			content, err := decompress(changed[headerSize:])
-			if i < len(frame) || err != nil || string(content) != "some bytes" { // else the byte has no effect
+			if i < len(frame) || err != nil || string(content) != "some bytes" { // Verify ignores other bytes.
 				check(fmt.Sprint("byte ", i), changed, 1)
 			}
 		}
-		if i != headerSize { // an entry without content
+		if i != headerSize { // An entry that ends after its header has no content and is valid.
 			check(fmt.Sprint("cut at ", i), whole[:i], 1)
 		}
 	}

@@ -79,8 +79,8 @@ func (c *Cataloger) Generate(ctx context.Context, a *filesystem.Archives, image 
 	if err := machineFault(out); err != nil {
 		return nil, err
 	}
-	// syft's resolver for the image reads files of any size completely, as a checksum requires. The
-	// resolver for catalogers has a size limit.
+	// Use syft's resolver here, because it reads files of any size completely, as a checksum
+	// requires. The resolver for catalogers has a size limit.
 	files, err := src.FileResolver(source.SquashedScope)
 	if err != nil {
 		return nil, fmt.Errorf("cataloging %s: %w", digest, err)

@@ -41,8 +41,8 @@ func (c *Cataloger) Document(s *SBOM, created time.Time) error {
 	return group.Wait()
 }
 
-// withoutFiles removes relations between packages and single files. Otherwise the documents would
-// list every such file.
+// withoutFiles returns a copy of the SBOM without the relations between packages and single files.
+// Otherwise the documents would list every such file.
 func withoutFiles(s sbom.SBOM) sbom.SBOM {
 	s.Relationships = slices.DeleteFunc(slices.Clone(s.Relationships), func(r artifact.Relationship) bool {
 		return isFile(r.From) || isFile(r.To)
@@ -58,8 +58,8 @@ func isFile(v any) bool {
 	return false
 }
 
-// documentID derives the ID of a document from the image and the tool, so that it is the same for
-// every run. The encoders would use a random ID.
+// documentID derives the ID of a document from the image and the tool, so that every run gives the
+// same ID. By default, the encoders use a random ID.
 func documentID(format string, digest v1.Hash, tool Tool) uuid.UUID {
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte(strings.Join([]string{
 		tool.URI, tool.Version, tool.Components["syft"], format, digest.String()}, "\n")))

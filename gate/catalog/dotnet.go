@@ -26,8 +26,8 @@ const maxBundleSearch = 256 << 20
 // cataloger of .NET bundles gets locations with this annotation.
 const noBundle = "imagegate:no-bundle"
 
-// isBundleSearch reports whether the caller is the cataloger of .NET bundles. It recognizes the
-// cataloger by the media types that it searches for.
+// isBundleSearch reports whether a search for files of these media types comes from syft's
+// cataloger of .NET bundles. Only the media types identify the cataloger.
 func isBundleSearch(types []string) bool {
 	return len(types) == 2 && types[0] == "application/x-executable" && types[1] == "application/x-sharedlib"
 }
@@ -49,7 +49,7 @@ func (r *quickResolver) searchBundles(programs []file.Location) []file.Location 
 }
 
 // mayHold reports whether r may contain the .NET bundle marker. If r is too large or unreadable,
-// mayHold returns true.
+// mayHold returns true, because it cannot rule out the marker. buf is the read buffer.
 func mayHold(r io.Reader, buf []byte) bool {
 	kept := 0 // bytes kept from the end of the previous piece, where a marker may begin
 	for total := 0; ; {
@@ -91,7 +91,7 @@ func (r *quickResolver) mimeType(l file.Location) string {
 	return metadata.MIMEType
 }
 
-// program is the interface through which syft reads programs.
+// program has the methods that syft needs to read a program.
 type program interface {
 	io.ReadCloser
 	io.ReaderAt

@@ -48,7 +48,7 @@ func bundle(t *testing.T, at int) []byte {
 	b = binary.LittleEndian.AppendUint32(b, 6)
 	b = binary.LittleEndian.AppendUint32(b, 0)
 	b = binary.LittleEndian.AppendUint32(b, 0)
-	b = append(b, 0) // the terminating zero of an empty name
+	b = append(b, 0) // the terminating zero of an empty section name
 	b = binary.LittleEndian.AppendUint64(b, uint64(header+53))
 	b = binary.LittleEndian.AppendUint64(b, uint64(len(deps)))
 	b = append(b, make([]byte, 24)...)

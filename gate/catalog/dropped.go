@@ -41,8 +41,8 @@ var dropped struct {
 	archives []droppedArchive
 }
 
-// watchDropped starts to collect the archives that syft skips. Calling stop ends the collection and
-// returns the archives that were skipped in between.
+// watchDropped starts to record the archives that syft skips. stop ends the recording and returns
+// the archives that syft skipped since watchDropped was called.
 func watchDropped() (stop func() []droppedArchive) {
 	dropped.once.Do(func() { syft.SetLogger(syftLog{discard.New()}) })
 	dropped.mu.Lock()
@@ -98,7 +98,8 @@ func noteDropped(fields []any) {
 			d.reason = fmt.Sprint(fields[i+1])
 		}
 	}
-	// Most jars inside other jars contain only classes. syft also reports these as an error.
+	// Ignore nested jars without packages. syft reports them as an error, but most jars inside
+	// other jars contain only classes.
 	if strings.HasSuffix(d.reason, "no package identified in archive") && strings.Count(d.reason, "\n") == 0 {
 		return
 	}

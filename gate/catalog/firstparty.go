@@ -43,10 +43,11 @@ func hasVersion(v string) bool {
 	return v != "" && !strings.EqualFold(v, cataloging.UnknownStubValue)
 }
 
-// PartOf returns the purl of the npm package that contains the file p, or "". It is for a
-// package.json without a version inside another package, for example one that only marks a folder
-// as a module. It returns "" if npm installs packages in the folder of p, or if the path of p
-// contains a folder of dependencies.
+// PartOf returns the purl of the npm package that contains p. p is a package.json without a
+// version, for example one that only marks a folder of the npm package as a module. versioned is
+// the result of VersionedModules. PartOf returns "" if p is not inside an npm package with a
+// version, if npm installs packages in the folder of p, or if the path of p contains a folder of
+// dependencies.
 func PartOf(p *syftpkg.Package, versioned map[string]string) string {
 	if _, ok := p.Metadata.(syftpkg.NpmPackage); !ok {
 		return ""
@@ -70,8 +71,8 @@ func PartOf(p *syftpkg.Package, versioned map[string]string) string {
 	return owner
 }
 
-// VersionedModules returns the purls of npm packages that have a version, by the folder of the
-// package.
+// VersionedModules returns the purls of all npm packages that have a version. The keys are the
+// folders of the packages.
 func VersionedModules(packages []syftpkg.Package) map[string]string {
 	folders := map[string]string{}
 	for i := range packages {

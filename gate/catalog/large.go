@@ -43,8 +43,8 @@ type largeFiles struct {
 	found map[evidence.Location]bool
 }
 
-// bound limits how much catalogers read of one file. Archives, databases and executables have no
-// limit.
+// bound returns a reader of a file's content that fails with errParsed after maxParsed bytes, and
+// records the files that reach this limit. Archives, databases and executables have no limit.
 func (l *largeFiles) bound(at file.Location, content io.ReadCloser, mimeType func() string) io.ReadCloser {
 	if streamed.MatchString(at.RealPath) {
 		return content

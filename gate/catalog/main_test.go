@@ -55,7 +55,8 @@ func generate(t *testing.T, src v1.Image) *SBOM {
 	return s
 }
 
-// syftsOwn returns the SBOM that syft generates from its own copy of the image.
+// syftsOwn returns the SBOM that syft generates without imagegate: syft writes the image to disk
+// and reads it with its own resolver.
 func syftsOwn(t *testing.T, img v1.Image, cfg *syft.CreateSBOMConfig) *sbom.SBOM {
 	t.Helper()
 	own := image.New(img, nil, t.TempDir())

@@ -25,7 +25,8 @@ func isRelease(l file.Location) bool {
 
 // rewriteRelease returns os-release with every value in double quotes, because syft parses no other
 // quotes. For VERSION_ID='12', syft would keep the quotes in the version and find no advisories. If
-// os-release cannot be read, rewriteRelease returns it unchanged, with a reader that also fails.
+// reading os-release fails, the returned reader returns the bytes read so far, unchanged, and then
+// the same error.
 func rewriteRelease(rc io.ReadCloser) io.ReadCloser {
 	raw, err := io.ReadAll(io.LimitReader(rc, maxRelease))
 	if err != nil {
@@ -40,7 +41,7 @@ func rewriteRelease(rc io.ReadCloser) io.ReadCloser {
 	}{bytes.NewReader(quoteRelease(raw)), rc}
 }
 
-// failed is a reader that always returns an error.
+// failed is a reader that always returns err.
 type failed struct{ err error }
 
 func (f failed) Read([]byte) (int, error) { return 0, f.err }

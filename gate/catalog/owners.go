@@ -32,14 +32,15 @@ type ownedFile struct {
 	Owner evidence.Package // the package, without locations and licenses
 }
 
-// ownership is the entry of a file in a package database.
+// ownership is one file that a package database lists: the package that owns the file, and the
+// recorded checksum.
 type ownership struct {
 	owner  *syftpkg.Package
 	digest file.Digest
 }
 
-// findOwners finds the distribution packages that own unreadable files and the files that describe
-// language packages.
+// findOwners sets s.owners. For each unreadable file and each file that describes a language
+// package, it looks for the distribution package that owns the file.
 func (s *SBOM) findOwners(ctx context.Context, r file.Resolver) error {
 	wanted := s.describedFiles()
 	if len(wanted) == 0 {
@@ -62,7 +63,8 @@ func (s *SBOM) findOwners(ctx context.Context, r file.Resolver) error {
 	return nil
 }
 
-// describedFiles returns the paths of the files whose owners findOwners looks up.
+// describedFiles returns the paths of the files whose owners matter: the unreadable files, and the
+// files that describe language packages.
 func (s *SBOM) describedFiles() map[string]bool {
 	wanted := map[string]bool{}
 	for i := range s.sorted {
@@ -106,7 +108,7 @@ func inDatabase(p *syftpkg.Package) bool {
 	})
 }
 
-// ownershipsOf returns the entries of the package databases for the wanted paths.
+// ownershipsOf returns the packages that own the wanted paths according to the package databases.
 func ownershipsOf(packages []syftpkg.Package, wanted map[string]bool) map[string][]ownership {
 	records := map[string][]ownership{}
 	for i := range packages {
@@ -116,7 +118,8 @@ func ownershipsOf(packages []syftpkg.Package, wanted map[string]bool) map[string
 		}
 		eachRecord(p.Metadata, func(listed string, digest file.Digest) {
 			listed = path.Join("/", listed)
-			// A package database may list a file in /lib even if /lib is a link to /usr/lib.
+			// A package database may list a file in /lib even if /lib is a link to /usr/lib, so
+			// look for both paths.
 			for _, at := range []string{listed, "/usr" + listed} {
 				if wanted[at] {
 					records[at] = append(records[at], ownership{p, digest})

@@ -44,7 +44,8 @@ func (p *Patterns) Secrets() (*secrets.Detector, error) {
 	return p.secrets.detector, p.secrets.err
 }
 
-// licensed returns ctx with the compiled license patterns.
+// licensed returns ctx with the compiled license patterns, where syft looks for them. It compiles
+// the patterns if necessary.
 func (p *Patterns) licensed(ctx context.Context) (context.Context, error) {
 	if err := p.Compile(ctx); err != nil {
 		return nil, err

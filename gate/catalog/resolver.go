@@ -99,8 +99,8 @@ func (r *quickResolver) FilesByMIMEType(types ...string) ([]file.Location, error
 
 // named lists the files that match a pattern of the form FOLDER/* or FOLDER/NAME.*. It returns
 // false if listing the folder is not enough: if the folder is a link, or if a match is neither a
-// regular file nor a folder. It ignores links elsewhere to a match, because such a link is only a
-// second name of the same file.
+// regular file nor a folder. A link in another folder to a matching file does not matter, because
+// it is only a second name of the same file.
 func (r *quickResolver) named(pattern string) ([]string, bool) {
 	prefix, ok := strings.CutSuffix(pattern, "*")
 	if !ok || strings.ContainsAny(prefix, `*?[]{}\!`) || path.Clean(prefix+"x") != prefix+"x" {
@@ -118,7 +118,8 @@ func (r *quickResolver) named(pattern string) ([]string, bool) {
 	from, _ := slices.BinarySearch(all, prefix)
 	to := from
 	for ; to < len(all) && strings.HasPrefix(all[to], prefix); to++ {
-		// FilesByPath skips folders, as FilesByGlob of syft's resolver does.
+		// A folder may match, because FilesByPath and syft's FilesByGlob both skip folders. Any
+		// other type needs syft's own search.
 		if !r.is(all[to], stereoscope.TypeRegular) && !r.is(all[to], stereoscope.TypeDirectory) {
 			return nil, false
 		}
@@ -126,7 +127,8 @@ func (r *quickResolver) named(pattern string) ([]string, bool) {
 	return all[from:to], true
 }
 
-// folder lists the paths in a folder and caches the list.
+// folder returns the sorted paths in a folder, and caches them. It returns nil if dir is not a
+// folder or leads through a link.
 func (r *quickResolver) folder(dir string) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -144,7 +146,7 @@ func (r *quickResolver) folder(dir string) []string {
 	return paths
 }
 
-// is reports whether path p exists with the wanted type and contains no link.
+// is reports whether the path p has the wanted type and leads through no link.
 func (r *quickResolver) is(p string, want stereoscope.Type) bool {
 	ok, at, err := r.img.SquashedTree().File(stereoscope.Path(p))
 	if err != nil || !ok || !at.HasReference() || string(at.RealPath) != p {

@@ -121,7 +121,8 @@ func TestFastResolverIsUsed(t *testing.T) {
 	}
 }
 
-// found describes the result of a resolver as a list of texts.
+// found returns the error and the locations of a search as texts, so that the results of two
+// resolvers can be compared.
 func found(locations []file.Location, err error) []string {
 	out := []string{fmt.Sprint("error: ", err)}
 	for _, l := range locations {

@@ -26,8 +26,8 @@ type SBOM struct {
 	CycloneDX []byte
 
 	syft *sbom.SBOM // the SBOM as syft returned it, the input of the matcher
-	// sorted has the packages of syft. They are kept because syft copies every package on each
-	// call.
+	// sorted are syft's packages, sorted. They are stored here because syft copies every package
+	// each time it returns the packages.
 	sorted []syftpkg.Package
 	// owners are the files that packages of the distribution own, sorted by path.
 	owners []ownedFile

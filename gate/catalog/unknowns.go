@@ -81,9 +81,10 @@ func (s *SBOM) EvaluatedUnknowns(distributionCovered bool) []evidence.Unknown {
 	return out
 }
 
-// checksummedBy returns the package whose checksum list the unreadable file u is, or nil.
-// Distroless images have a checksum list status.d/NAME.md5sums for each package in status.d/NAME,
-// and syft reads both as package databases (syft/pkg/cataloger/debian/cataloger.go).
+// checksummedBy returns the package whose files are listed in u, if u is a checksum list of dpkg.
+// Otherwise it returns nil. Distroless images have a checksum list status.d/NAME.md5sums for each
+// package in status.d/NAME, and syft reads both as package databases
+// (syft/pkg/cataloger/debian/cataloger.go).
 func (s *SBOM) checksummedBy(u evidence.Unknown) *evidence.Package {
 	record, ok := strings.CutSuffix(u.Path, ".md5sums")
 	if !ok || path.Dir(u.Path) != "/var/lib/dpkg/status.d" || u.Reason != "unable to determine packages" {
@@ -124,7 +125,7 @@ type packageFolders struct {
 	files   map[string]installed // packages, by the files that they list
 }
 
-// installed is the package that lists a file as its own, with the package's folder.
+// installed is an installed package: its folder and its purl.
 type installed struct{ root, purl string }
 
 func newPackageFolders(packages []syftpkg.Package) packageFolders {
@@ -173,9 +174,9 @@ func (f *packageFolders) add(p *syftpkg.Package, l file.Location) {
 	}
 }
 
-// of returns the folder and the purl of the package that a file belongs to. The search upward stops
-// at the folder of an installed npm package. The folders above it belong to a package that depends
-// on it.
+// of returns the folder and the purl of the package that a file belongs to. The search goes upward
+// from the file and stops at the folder of an installed npm package, because the folders above
+// belong to a package that depends on it.
 func (f *packageFolders) of(p string) (root, purl string) {
 	for dir := path.Dir(p); ; dir = path.Dir(dir) {
 		if purl, ok := f.folders[dir]; ok {

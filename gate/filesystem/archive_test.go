@@ -92,7 +92,8 @@ func sparse(t *testing.T, name, content string, from, to, size int) []byte {
 	return buf.Bytes()
 }
 
-// retype sets the type of a header to one that Go's tar package does not write.
+// retype sets the type in a tar header to one that Go's tar package does not write, and updates the
+// checksum of the header.
 func retype(header []byte, typ byte) {
 	header[156] = typ
 	copy(header[148:156], "        ")

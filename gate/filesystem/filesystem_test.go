@@ -269,7 +269,7 @@ func archiveOf(t *testing.T, i int, members []member) []byte {
 	return buf.Bytes()
 }
 
-// layered adds archives as layers to an image.
+// layered returns img with the archives added as layers, the lowest first.
 func layered(t *testing.T, img v1.Image, archives ...[]byte) v1.Image {
 	t.Helper()
 	for _, raw := range archives {
@@ -284,8 +284,8 @@ func layered(t *testing.T, img v1.Image, archives ...[]byte) v1.Image {
 	return img
 }
 
-// filesystemOf fetches an image and lists its layers. If early is true, the layers are listed
-// during the fetch, and afterwards otherwise.
+// filesystemOf fetches an image and merges its layers. If early is true, the layers are listed
+// while they are fetched, and afterwards otherwise.
 func filesystemOf(t *testing.T, src v1.Image, early bool) (*Filesystem, error) {
 	t.Helper()
 	a, img, digest := fetched(t, src, early)
@@ -325,8 +325,8 @@ func fetched(t *testing.T, src v1.Image, early bool) (*Archives, v1.Image, v1.Ha
 	return a, img, d.Digest
 }
 
-// described returns each path of an image with its type, layer and content, and the searches that
-// find the path.
+// described returns a text for each path of an image: its type, layer and content, and the searches
+// that find the path.
 func described(t *testing.T, img *image.Image) []string {
 	t.Helper()
 	out := []string{fmt.Sprintf("%+v", img.Metadata)}
@@ -383,7 +383,7 @@ func resolved(f file.Resolution) string {
 	return fmt.Sprint(f.RequestPath, " ", f.RealPath)
 }
 
-// contentAt reads the file at a path.
+// contentAt returns the content of the file at a path of the merged image.
 func contentAt(t *testing.T, fs *Filesystem, path string) (string, error) {
 	t.Helper()
 	rc, err := fs.OpenPathFromSquash(file.Path(path))
@@ -417,7 +417,8 @@ func TestHardLinkKeepsItsOriginalTarget(t *testing.T) {
 	}
 }
 
-// whiteoutDevice returns an archive with the character device 0/0.
+// whiteoutDevice returns an archive with the character device 0/0, which is a whiteout for an
+// overlay file system.
 func whiteoutDevice(t *testing.T) []byte {
 	t.Helper()
 	var buf bytes.Buffer

@@ -14,7 +14,7 @@ type indexed struct {
 	open     file.Opener
 }
 
-// indexer adds files to a file catalog in order, in a separate goroutine.
+// indexer adds files to the file catalog in a separate goroutine. It keeps their order.
 type indexer struct {
 	next []indexed
 	work chan []indexed
@@ -55,13 +55,14 @@ func (x *indexer) flush() {
 	x.next = make([]indexed, 0, indexedAtOnce)
 }
 
-// catchUp waits until the catalog has all added files.
+// catchUp waits until the goroutine has added all files to the catalog.
 func (x *indexer) catchUp() {
 	x.flush()
 	x.done.Wait()
 }
 
-// finish waits until the catalog has all added files, and stops the goroutine.
+// finish waits until the goroutine has added all files to the catalog, and then stops the
+// goroutine.
 func (x *indexer) finish() {
 	x.catchUp()
 	close(x.work)

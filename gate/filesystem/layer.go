@@ -82,7 +82,7 @@ func (t *layerTree) add(m file.Metadata, open file.Opener) (err error) {
 	return t.put(m, open)
 }
 
-// put adds a file to the tree and to the catalog.
+// put adds a file to the layer's tree and to the catalog of all files.
 func (t *layerTree) put(m file.Metadata, open file.Opener) error {
 	ref, err := addNode(t.tree, m)
 	if err != nil {
@@ -198,9 +198,9 @@ func (t *layerTree) resolve(m file.Metadata, open file.Opener) (file.Metadata, f
 	return m, opened, t.links.add(m) // A hard link to a symbolic link is itself a symbolic link.
 }
 
-// at returns the current node at a path, or nil. It does not follow links. It also returns a file
-// that a whiteout removed. This is harmless, because a runtime that unpacks into one folder cannot
-// create the hard link in that case.
+// at returns the node that is at a path before the next entry is added, or nil. It does not follow
+// links. It also returns a file that a whiteout removed. This is harmless, because a runtime that
+// unpacks into one folder cannot create the hard link in that case.
 func (t *layerTree) at(p string) *filenode.FileNode {
 	if n := nodeAt(t.tree, file.Path(p)); n != nil && n.Reference != nil {
 		return n
@@ -208,7 +208,8 @@ func (t *layerTree) at(p string) *filenode.FileNode {
 	return nodeAt(t.below, file.Path(p))
 }
 
-// linkAt returns the current destination of the symbolic link at a path.
+// linkAt returns the target of the symbolic link at a path. It returns false if the path is not a
+// symbolic link.
 func (t *layerTree) linkAt(p string) (string, bool) {
 	if to, ok := t.links[p]; ok {
 		return to, true
@@ -237,7 +238,7 @@ func (t *layerTree) target(m file.Metadata) (string, error) {
 	return to, nil
 }
 
-// addNode adds a file to a tree.
+// addNode adds a file to a tree and returns the reference of the new node.
 func addNode(tree *filetree.FileTree, m file.Metadata) (ref *file.Reference, err error) {
 	at, to := file.Path(m.Path), file.Path(m.LinkDestination)
 	switch m.Type {
@@ -256,8 +257,8 @@ func addNode(tree *filetree.FileTree, m file.Metadata) (ref *file.Reference, err
 	return ref, err
 }
 
-// symlinks are the symbolic links of one layer, by path. They change while the entries are unpacked
-// in order.
+// symlinks maps the paths of the symbolic links of one layer to their targets. It has the links of
+// the entries added so far.
 type symlinks map[string]string
 
 // add records a symbolic link. It refuses a second link with the same name and another target,

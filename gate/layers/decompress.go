@@ -62,7 +62,8 @@ func (s *Store) copyBounded(w io.Writer, r io.Reader, beyond int64) error {
 				_, err = w.Write(b)
 			}
 			if err != nil {
-				// The reading loop checks this channel after every read.
+				// The reading loop checks this channel after every read, so that a write error also
+				// ends the reading.
 				select {
 				case wrote <- err:
 				default:
@@ -96,7 +97,8 @@ func (s *Store) copyBounded(w io.Writer, r io.Reader, beyond int64) error {
 	return err
 }
 
-// fill reads from r until buf is full or r returns an error. The error may be io.EOF.
+// fill reads from r until buf is full or r returns an error. It returns the number of bytes read.
+// The error may be io.EOF.
 func fill(r io.Reader, buf []byte) (n int, err error) {
 	for n < len(buf) && err == nil {
 		var more int
@@ -113,7 +115,7 @@ type writeError struct{ err error }
 func (e *writeError) Error() string { return e.err.Error() }
 func (e *writeError) Unwrap() error { return e.err }
 
-// transfer is a reader that records a read error of its source. The recorded error distinguishes an
+// transfer is a reader that records the read error of r. The recorded error distinguishes an
 // interrupted transfer from corrupt content.
 type transfer struct {
 	r   io.Reader

@@ -115,7 +115,7 @@ func TestZstdOfSeveralBlocksIsRead(t *testing.T) {
 	}
 }
 
-// tarNamed returns an archive with one file of this name.
+// tarNamed returns a tar archive with one file of the given name.
 func tarNamed(t *testing.T, name string) []byte {
 	t.Helper()
 	var buf bytes.Buffer

@@ -24,7 +24,8 @@ func (limitError) Error() string { return "too large" }
 func (limitError) NotRegistry() {}
 
 // file is a file of the store. It has a temporary name until keep is called. It hashes the written
-// bytes, keeps the first ones, and counts them towards MaxTotal of the store.
+// bytes, keeps the first bytes in memory for checks, and counts all bytes towards MaxTotal of the
+// store.
 type file struct {
 	store   *Store
 	f       *os.File

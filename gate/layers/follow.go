@@ -27,8 +27,8 @@ type follower struct {
 	done    chan struct{}
 }
 
-// follow starts the index in a goroutine. The index reads the file while it is being written. If
-// index is nil, follow does nothing.
+// follow calls index in a goroutine. index reads the file while the file is being written. If index
+// is nil, follow does nothing.
 func (f *file) follow(index Index, diffID v1.Hash) error {
 	if index == nil {
 		return nil
@@ -45,12 +45,12 @@ func (f *file) follow(index Index, diffID v1.Hash) error {
 	return nil
 }
 
-// complete marks the end of the file, and waits until the indexer has read it. Write must not be
+// complete marks the end of the file, and waits until the Index has returned. Write must not be
 // called after complete.
 func (f *file) complete() error { return f.follower.end(io.EOF) }
 
-// abandon makes the reads of the indexer fail, and waits until it has ended. After complete, abandon
-// does nothing.
+// abandon makes the reads of the Index fail, and waits until the Index has returned. After
+// complete, abandon does nothing.
 func (f *file) abandon() error { return f.follower.end(errGivenUp) }
 
 func newFollower(in *os.File) *follower {

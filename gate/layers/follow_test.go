@@ -51,8 +51,8 @@ func TestIndexReadsAllOfALayer(t *testing.T) {
 	}
 }
 
-// TestIndexReadsWhileTheLayerComes checks that the index reads a layer during its download. The
-// test sends the second half of the layer only after the index has read the first half.
+// TestIndexReadsWhileTheLayerComes checks that an Index reads a layer during its download. The test
+// sends the second half of the layer only after the Index has read the first half.
 func TestIndexReadsWhileTheLayerComes(t *testing.T) {
 	plain := content(t, 2_000_000)
 	src := honest(plain, plain)
@@ -84,8 +84,8 @@ func TestIndexReadsWhileTheLayerComes(t *testing.T) {
 	}
 }
 
-// TestIndexOfAWrongLayerIsEnded checks that a corrupt layer ends the index with an error, even
-// while the index waits, and that Fetch returns the layer's own error.
+// TestIndexOfAWrongLayerIsEnded checks that a corrupt layer makes the reads of an Index fail, even
+// a read that waits for more bytes, and that Fetch returns the error about the layer.
 func TestIndexOfAWrongLayerIsEnded(t *testing.T) {
 	plain := content(t, 600_000)
 	stored := gz(t, plain)
@@ -109,8 +109,8 @@ func TestIndexOfAWrongLayerIsEnded(t *testing.T) {
 	}
 }
 
-// TestIndexReadsLayerThatIsDecompressedAgain checks that the index reads a layer again if the
-// external program decompressed the layer incorrectly.
+// TestIndexReadsLayerThatIsDecompressedAgain checks that an Index is called again for a layer if
+// the external program decompressed the layer incorrectly.
 func TestIndexReadsLayerThatIsDecompressedAgain(t *testing.T) {
 	plain := content(t, 600_000)
 	stored := append(gz(t, plain[:300_000]), gz(t, plain[300_000:])...)
@@ -127,8 +127,8 @@ func TestIndexReadsLayerThatIsDecompressedAgain(t *testing.T) {
 	}
 }
 
-// TestLayersThatAreSentAreNotIndexed checks that layers that are read only for pushing are not
-// indexed.
+// TestLayersThatAreSentAreNotIndexed checks that no Index is called for a layer that is read only
+// for pushing.
 func TestLayersThatAreSentAreNotIndexed(t *testing.T) {
 	plain := content(t, 10_000)
 	var r reading

@@ -335,7 +335,7 @@ func emptyIndex(t *testing.T) v1.ImageIndex {
 	return idx
 }
 
-// document is an image whose manifest and config have exactly these bytes.
+// document is an image with the given bytes as its manifest and its config.
 type document struct {
 	v1.Image
 	mediaType        types.MediaType
@@ -544,7 +544,7 @@ func TestReadOfAnotherThatIsCancelledDoesNotEndOurs(t *testing.T) {
 		go func() { first <- s.fetch(theirs, l, nil) }()
 		synctest.Wait()
 		go func() { second <- s.fetch(t.Context(), l, nil) }()
-		synctest.Wait() // until the second fetch waits for the first one
+		synctest.Wait() // returns when the second fetch waits for the first one
 		cancel()
 		close(release)
 		if err := <-first; !errors.Is(err, context.Canceled) {
@@ -572,7 +572,8 @@ func FuzzDecodedManifestIsUnambiguous(f *testing.F) {
 		if err := decode(raw, manifestShape, &loose); err != nil {
 			return
 		}
-		// A parser that requires the exact spelling of keys must find the same layers.
+		// A parser that requires the exact spelling of keys must find the same layers as
+		// encoding/json.
 		var exact map[string]json.RawMessage
 		if err := json.Unmarshal(raw, &exact); err != nil {
 			return // not a JSON object

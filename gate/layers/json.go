@@ -52,8 +52,9 @@ func decode(raw []byte, known shape, into any) error {
 	return unambiguous(json.NewDecoder(bytes.NewReader(raw)), known)
 }
 
-// unambiguous checks the next value of dec. Its recursion is bounded, because json.Unmarshal has
-// accepted the document and limits its depth.
+// unambiguous returns an error if the next value of dec has a repeated key, or a known key in
+// another letter case. Its recursion is bounded, because json.Unmarshal has accepted the document
+// and limits its depth.
 func unambiguous(dec *json.Decoder, known shape) error {
 	token, err := dec.Token()
 	if err != nil {

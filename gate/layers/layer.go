@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// known has the media types of layers that are archives of files.
+// known is the set of media types for layers that are archives of files.
 var known = map[types.MediaType]struct{}{
 	types.OCILayer: {}, types.OCILayerZStd: {}, types.OCIUncompressedLayer: {},
 	types.DockerLayer: {}, types.DockerUncompressedLayer: {}, dockerLayerZstd: {},
@@ -84,8 +84,8 @@ func (s *Store) has(key string) bool {
 	return ok
 }
 
-// once calls read for the key if its content is not in the store. Concurrent calls for the same key
-// wait for the first one. A failed read is not remembered, so the next call reads again.
+// once calls read, unless the store already has the content for the key. Concurrent calls for the
+// same key wait for the first one. A failed read is not remembered, so the next call reads again.
 func (s *Store) once(ctx context.Context, key string, read func() error) error {
 	for {
 		led := false

@@ -103,7 +103,8 @@ func newStore(t testing.TB, change ...func(*Options)) *Store {
 	return s
 }
 
-// upstream is one layer as an honest or hostile registry would serve it.
+// upstream is one layer as an honest or hostile registry would serve it: the stored bytes, and the
+// digests and size that the manifest lists.
 type upstream struct {
 	stored   []byte
 	diffID   v1.Hash
@@ -125,7 +126,7 @@ func (s *upstream) open(ctx context.Context) (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(s.stored)), nil
 }
 
-// fetch reads one layer through a store.
+// fetch reads the layer of src through the store st, and returns the verified layer.
 func fetch(t testing.TB, st *Store, src *upstream) (*Layer, error) {
 	t.Helper()
 	l, err := st.layer(v1.Descriptor{MediaType: types.OCILayer, Digest: src.digest, Size: src.size}, src.diffID, src.open)
@@ -135,7 +136,7 @@ func fetch(t testing.TB, st *Store, src *upstream) (*Layer, error) {
 	return l, st.fetch(t.Context(), l, nil)
 }
 
-// checkLayer compares a layer's stored and decompressed bytes.
+// checkLayer checks that a layer has these stored bytes and these decompressed bytes.
 func checkLayer(t *testing.T, l v1.Layer, stored, decompressed []byte) {
 	t.Helper()
 	for what, c := range map[string]struct {
@@ -274,7 +275,7 @@ func TestSourceThatNeverOpensIsLeft(t *testing.T) {
 	<-closed
 }
 
-// closer signals when it is closed.
+// closer closes a channel when it is closed.
 type closer struct {
 	io.Reader
 	closed chan struct{}

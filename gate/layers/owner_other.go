@@ -4,6 +4,6 @@ package layers
 
 import "io/fs"
 
-// onlyOwner always returns true, because access lists protect folders on this system, not mode
+// onlyOwner always returns true. On this system, access control lists protect folders, not mode
 // bits.
 func onlyOwner(fs.FileInfo) bool { return true }

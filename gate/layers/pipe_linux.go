@@ -2,8 +2,9 @@ package layers
 
 import "syscall"
 
-// widen enlarges the buffer of a pipe from 64 KiB to 1 MiB, so that the two processes wait less for
-// each other. Errors are ignored: the pipe then keeps its smaller buffer. See pipe(7).
+// widen enlarges the buffer of a pipe to an external program from 64 KiB to 1 MiB, so that the
+// program and this process wait less for each other. Errors are ignored: the pipe then keeps its
+// smaller buffer. See pipe(7).
 func widen(pipe any) {
 	f, ok := pipe.(interface {
 		SyscallConn() (syscall.RawConn, error)

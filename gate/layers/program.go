@@ -40,7 +40,8 @@ func (s *Store) gunzip(ctx context.Context, r *io.PipeReader, w io.Writer) error
 	src := &transfer{r: r}
 	in := bufio.NewReaderSize(src, chunk)
 	sentinel := newChecksum()
-	// The gzip library checks more of the header than external programs do.
+	// Check the header with the gzip library first, because the library checks more of it than
+	// external programs do.
 	head, err := in.Peek(maxHeader)
 	if src.err != nil {
 		return src.err
@@ -102,8 +103,8 @@ func (s *Store) gunzip(ctx context.Context, r *io.PipeReader, w io.Writer) error
 	return nil
 }
 
-// declined reads the rest of the stream and returns errDeclined. The other stage stores the blob
-// from the same stream, so it must be read to its end.
+// declined reads the rest of the stream and returns errDeclined. The stream must be read to its
+// end, because the other stage stores the blob from the same stream.
 func declined(in io.Reader, src *transfer) error {
 	_, _ = io.Copy(io.Discard, in)
 	if src.err != nil {

@@ -96,7 +96,8 @@ func inflaters() map[string][]string {
 
 func using(argv []string) func(*Options) { return func(o *Options) { o.Gunzip = argv } }
 
-// verdict describes the result of a fetch in a few words.
+// verdict classifies the result of a fetch in a few words, so that the results of two decompressors
+// can be compared.
 func verdict(err error) string {
 	switch {
 	case err == nil:
@@ -109,7 +110,8 @@ func verdict(err error) string {
 	return err.Error()
 }
 
-// streams are valid and invalid gzip streams of plain.
+// streams returns valid and invalid gzip streams whose content is plain, by a description of the
+// stream.
 func streams(t *testing.T, plain []byte) map[string][]byte {
 	t.Helper()
 	one, half := gz(t, plain), len(plain)/2
@@ -133,7 +135,8 @@ func streams(t *testing.T, plain []byte) map[string][]byte {
 		"a member without a kind": with(0x1f, 0x8b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
 		"half a member":           with(gz(t, []byte("more"))[:15]...),
 		"zstd behind":             with(zst(t, plain)...),
-		// Truncated headers, which the following bytes could complete.
+		// The header of the second gzip member is truncated. Bytes after the stream could complete
+		// it.
 		"name cut short":         with(0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 0xff, 'n', 'a'),
 		"comment cut short":      with(0x1f, 0x8b, 8, 16, 0, 0, 0, 0, 0, 0xff),
 		"extra field cut short":  with(0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, 10, 0),
@@ -170,7 +173,7 @@ func named(t *testing.T, plain []byte, name string) []byte {
 // TestProgramAgreesWithTheLibrary checks that every external decompressor accepts the same streams
 // as package gzip.
 func TestProgramAgreesWithTheLibrary(t *testing.T) {
-	plain := content(t, 300_000) // larger than the chunks that the stages pass on
+	plain := content(t, 300_000) // larger than chunk, to pass it on in several pieces
 	all, want := streams(t, plain), map[string]string{}
 	for what, stored := range all {
 		_, err := fetch(t, newStore(t), honest(stored, plain))
@@ -259,7 +262,7 @@ func TestProgramLimitsBombs(t *testing.T) {
 			}
 			checkNoPartials(t, s)
 		}
-		// A layer of exactly the maximum size is accepted.
+		// A layer of exactly the maximum size must be accepted.
 		s := newStore(t, func(o *Options) { o.MaxLayer = int64(len(plain)) }, using(argv))
 		if _, err := fetch(t, s, honest(gz(t, plain), plain)); err != nil && name != "is endless" {
 			t.Errorf("%s: at the limit: %v", name, err)

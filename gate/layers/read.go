@@ -26,7 +26,8 @@ type SelfVerifying interface {
 	VerifiedDigest() v1.Hash
 }
 
-// chunk is the maximum number of bytes that one stage passes to the next at once.
+// chunk is the maximum size, in bytes, of one piece of content that a stage passes to the next
+// stage.
 const chunk = 256 << 10
 
 // sizeUnknown is the descriptor size of a blob whose size is only known after reading it.
@@ -241,7 +242,9 @@ func opened(ctx context.Context, open Open) (io.ReadCloser, error) {
 	}
 }
 
-// check compares the received bytes with the descriptor.
+// check compares the received bytes with the descriptor. end is the error that ended the stream.
+// check returns a *CorruptError if the size or the digest differs, and end if the stream did not
+// end with io.EOF.
 func check(d v1.Descriptor, blob *file, end error) error {
 	if d.Size != sizeUnknown && blob.written != d.Size {
 		return &CorruptError{d.Digest, fmt.Sprintf("the content has %d bytes, but the manifest lists %d", blob.written, d.Size)}

@@ -11,7 +11,8 @@ import (
 
 const stranger = 65534
 
-// leftOver creates the folder of a killed run, with a file in it.
+// leftOver creates the folder that a killed run leaves behind, with a file in it, and returns its
+// path.
 func leftOver(t *testing.T, dir string) string {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Join(dir, "blobs"), 0o700); err != nil {

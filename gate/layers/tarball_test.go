@@ -61,7 +61,7 @@ func saved(t *testing.T, config []byte, layers ...[]byte) v1.Image {
 	return img
 }
 
-// configOf returns a config that lists the diffIDs of these layers.
+// configOf returns an image config that lists the diffIDs of the given layers.
 func configOf(t *testing.T, decompressed ...[]byte) []byte {
 	t.Helper()
 	config := v1.ConfigFile{Architecture: "amd64", OS: "linux", RootFS: v1.RootFS{Type: "layers"}}
@@ -127,7 +127,7 @@ func TestSavedImageHasOneDigestHoweverItWasCompressed(t *testing.T) {
 	}
 }
 
-// written returns the image as go-containerregistry writes it to an archive.
+// written writes an image to an archive with go-containerregistry, and opens the archive.
 func written(t *testing.T, img v1.Image) v1.Image {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "image.tar")

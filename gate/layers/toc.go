@@ -95,13 +95,14 @@ func (l *Layer) CheckTOC() error {
 	return nil
 }
 
-// table is a table of contents as stored in a layer.
+// table is a table of contents that was read from a blob.
 type table struct {
 	where string // the annotation or footer that points to the table of contents
 	raw   []byte // the JSON of the table of contents
 }
 
-// compare compares a table of contents with the archive of the layer.
+// compare returns a *RefusedError if a table of contents does not list exactly the entries of the
+// layer's archive.
 func (l *Layer) compare(t table) error {
 	archive, err := l.store.Decompressed(l.diffID)
 	if err != nil {
@@ -130,7 +131,7 @@ func (l *Layer) compare(t table) error {
 	return nil
 }
 
-// tablesOf returns the tables of contents of a blob.
+// tablesOf returns the tables of contents that the annotations and the footer of a blob point to.
 func tablesOf(blob io.ReaderAt, size int64, annotations map[string]string) ([]table, error) {
 	var out []table
 	for _, prefix := range chunkedPrefixes {

@@ -51,12 +51,13 @@ func (s *Store) Watch(ctx context.Context, dir string) (_ context.Context, stop 
 
 const (
 	watchPause = 20 * time.Millisecond
-	// watchPerFile is the pause for each file. It keeps the cost of polling below a tenth of a
-	// core.
+	// watchPerFile is the pause for each file and folder in the watched folder. The pause between
+	// two polls is watchPause, or the sum of these pauses if it is longer, so that polling takes
+	// less than a tenth of a core.
 	watchPerFile = 50 * time.Microsecond
-	// The number of folders that exist at once is limited to foldersPerCPU for each CPU, but not to
-	// less than leastFolders. Catalogers unpack about four archives for each CPU at once, and each
-	// nested archive is one more folder. So 128 folders are enough even for deeply nested archives.
+	// At most foldersPerCPU folders for each CPU may exist at once, or leastFolders in total if
+	// that is more. Catalogers unpack about four archives for each CPU at once, and each nested
+	// archive needs one more folder. So 128 folders are enough even for deeply nested archives.
 	leastFolders  = 1024
 	foldersPerCPU = 128
 )

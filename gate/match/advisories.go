@@ -16,9 +16,9 @@ import (
 )
 
 // advisories counts the advisories in the vulnerability database that are relevant for the image:
-// the advisories for its distribution, and for each type of language package. The counts show how
-// meaningful a scan without findings is. pkgs must not contain packages that a package of the
-// distribution owns.
+// the advisories for its distribution, and for each type of language package. With few or no
+// advisories, a scan without findings proves little. pkgs must not contain packages that a package
+// of the distribution owns.
 func advisories(ctx context.Context, db *vulndb.DB, s *catalog.SBOM, d *distro.Distro, pkgs []pkg.Package) ([]evidence.Advisories, error) {
 	var out []evidence.Advisories
 	if d != nil && (len(osPackageTypes(s)) > 0 || len(pkgs) == 0) {

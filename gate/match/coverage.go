@@ -202,8 +202,9 @@ func (c *coverage) isOwn(ctx context.Context, p *pkg.Package, cataloged *syftpkg
 	return !known, err
 }
 
-// packageOf returns a package with the locations that describe it. For a jar inside an archive, the
-// location is the path of the archive, a colon, and the path in the archive.
+// packageOf converts a package to evidence, with the locations of the files that describe it. For a
+// jar inside an archive, the location is the path of the archive, a colon, and the path in the
+// archive.
 func (c *coverage) packageOf(p *pkg.Package) evidence.Package {
 	out := evidence.Package{Name: p.Name, Version: p.Version, Type: string(p.Type), PURL: p.PURL}
 	cataloged := c.cataloged[p.ID]
@@ -234,7 +235,8 @@ func matchedByName() map[syftpkg.Type]bool {
 	return types
 }
 
-// someOf joins the first three names, and adds how many more there are.
+// someOf sorts the names, removes duplicates, and joins the first three with commas. It adds the
+// number of the other names.
 func someOf(names []string) string {
 	const most = 3
 	slices.Sort(names)

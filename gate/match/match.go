@@ -226,7 +226,8 @@ func toFinding(m match.Match) (evidence.Finding, error) {
 	}
 	slices.Sort(f.Aliases)
 	if md := v.Metadata; md != nil {
-		// An invalid severity becomes unknown, which matches every threshold.
+		// Ignore the error: an invalid severity becomes unknown, which reaches every threshold of a
+		// policy.
 		f.Severity, _ = evidence.ParseSeverity(md.Severity)
 		f.URL, f.Description = md.DataSource, md.Description
 		for _, c := range md.Cvss {

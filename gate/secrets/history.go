@@ -81,7 +81,7 @@ func pairsOf(what, s string) (out []pair, rest string) {
 	return out, ""
 }
 
-// endOfValue returns the end of the value at the beginning of s.
+// endOfValue returns the offset in s where the value at its beginning ends.
 func endOfValue(s string) int {
 	if s != "" && (s[0] == '"' || s[0] == '\'') {
 		if at := strings.IndexByte(s[1:], s[0]); at >= 0 {

@@ -117,8 +117,8 @@ func (d *Detector) Text(text string) []string {
 	return unique(kinds)
 }
 
-// known returns the kinds of credentials that the text contains in a known form. guesses are the
-// uncertain matches.
+// known returns the kinds of credentials that the rules of gitleaks or byForm find in the text,
+// also in base64. guesses are the matches of uncertain rules.
 func (d *Detector) known(text string) (kinds, guesses []string) {
 	for _, t := range append([]string{text}, decoded(text)...) {
 		k, g := d.byRule(t)
@@ -127,7 +127,8 @@ func (d *Detector) known(text string) (kinds, guesses []string) {
 	return kinds, guesses
 }
 
-// byRule applies the rules of gitleaks. It ignores values that are public or placeholders.
+// byRule returns the kinds of credentials that the rules of gitleaks find in the text. guesses are
+// the matches of the rule guess. byRule ignores values that are public or placeholders.
 func (d *Detector) byRule(text string) (kinds, guesses []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -147,7 +148,8 @@ func (d *Detector) byRule(text string) (kinds, guesses []string) {
 	return kinds, guesses
 }
 
-// nameBefore returns the name in a match such as "NAME = 'secret'".
+// nameBefore returns the name in a match that assigns the secret to a name, such as "NAME =
+// 'secret'".
 func nameBefore(match, secret string) string {
 	before, _, _ := strings.Cut(match, secret)
 	return strings.TrimRight(before, " \t\r\n'\"`=:>|,?")

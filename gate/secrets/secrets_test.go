@@ -24,7 +24,8 @@ func load(t *testing.T) *Detector {
 	return d
 }
 
-// everywhere returns the detector's result for NAME=value in each place.
+// everywhere runs the detector on NAME=value as a variable, a label and a line of the history. It
+// returns the kinds of credentials that are found in each place.
 func everywhere(d *Detector, name, value string) map[string][]string {
 	kinds := func(c Config) []string {
 		var out []string

@@ -9,7 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// The following functions and patterns evaluate names.
+// The following functions and patterns decide by the name of a value whether the value may be a
+// credential.
 
 // wordsOf splits a name into lower-case words: the words of "deploy.dbPassword" are deploy, db and
 // password.
@@ -43,10 +44,11 @@ var (
 	confidentialWords = regexp.MustCompile(`^(?:\w*(?:password|passwd|passphrase)|pass|pwd|secret|token|credentials?|creds|(?:api|access|secret|private|encryption|master)key|(?:access|api|auth|bearer|refresh)token)$`)
 	// keyOwners matches the word before a final "key" in a name that suggests a credential.
 	keyOwners = regexp.MustCompile(`^(?:secret|api|access|private|encryption|master|auth|account|storage|session|jwt|hmac|cookie)$`)
-	// publicWords matches words in the names of key IDs, fingerprints and checksums.
+	// publicWords matches words in a name whose value is public, such as a key ID, a fingerprint or
+	// a checksum.
 	publicWords = regexp.MustCompile(`^(?:\w*(?:gpg|pgp)\w*|gnupg|keyrings?|keyserver|sha|sha[0-9]+(?:sum)?s?|checksums?|digests?|fingerprints?|thumbprints?|md5(?:sum)?|commit|rev|revision|integrity|pubkeys?|public|publishable|keyids?)$`)
-	// placeWords matches the last word of a name whose value is the place or the kind of a
-	// credential, not the credential itself.
+	// placeWords matches the last word of a name whose value is only the place or the kind of a
+	// credential, such as the path of a key file.
 	placeWords = regexp.MustCompile(`^(?:ids?|files?|paths?|dir|directory|folder|urls?|uris?|host|name|version|user|username|type|mode|alg|algorithm|ttl|size|length|count|enabled|format|ref|issuer|endpoint|port|region|location|prefix|header)$`)
 )
 
@@ -73,7 +75,7 @@ func isPublicName(name string) bool {
 	return slices.ContainsFunc(words, publicWords.MatchString) || len(words) > 0 && placeWords.MatchString(words[len(words)-1])
 }
 
-// The following functions and patterns evaluate values.
+// The following functions and patterns decide by a value itself whether it may be a credential.
 
 var (
 	hexadecimal = regexp.MustCompile(`^[0-9A-Fa-f-]+$`)
@@ -85,9 +87,11 @@ var (
 	// reference matches a value that only refers to another place, such as a variable, a command, a
 	// template or a secret store.
 	reference = regexp.MustCompile("^(?:\\$\\w+|\\$\\{[^}]*\\}|\\$\\(.*\\)|\\$\\{\\{.*\\}\\}|`.*`|%\\w+%|\\{\\{.*\\}\\}|<.*>|\\[[\\w -]+\\]|\\(\\(.*\\)\\)|#\\{.*\\}#?|__\\w+__|@{1,2}\\w+@{1,2}|vault:.*|(?:op|ssm|file|env|secret|secretref|keyvault|awssm|gcpsm)://.*|arn:aws.*|(?:id|type|src|source|env)=.*)$")
-	// encrypted matches a value that only its owner can decrypt.
+	// encrypted matches a value in an encrypted form, which only the owner of the decryption key
+	// can read.
 	encrypted = regexp.MustCompile(`^(?:ENC[\[(].*[\])]|\{cipher\}.*|\$ANSIBLE_VAULT;.*)$`)
-	// defaulted matches a variable with a default value. The default value is then checked.
+	// defaulted matches a reference to a variable with a default value. isHarmless then checks the
+	// default value.
 	defaulted = regexp.MustCompile(`^\$\{\w+:?[-=]([^}]*)\}$`)
 	localPath = regexp.MustCompile(`^(?:[A-Za-z]:\\|\.{0,2}/|~/)\S*$`)
 	emptyWord = regexp.MustCompile(`^(?i:true|false|yes|no|on|off|none|null|nil|undefined|unset|disabled|enabled|default|[0-9]{1,3})$`)
@@ -242,7 +246,8 @@ func byForm(text string) (kinds []string) {
 	return kinds
 }
 
-// documented matches a user and password from examples in documentation, such as "user:password".
+// documented matches a user and a password that are common in documentation, such as
+// "user:password".
 var documented = regexp.MustCompile(`(?i)^['"]?(?:my)?(?:user|username|login|name):(?:my)?(?:pass|password|passwd|pwd|pw|secret|token)['"]?$`)
 
 // isHarmlessUserinfo reports whether the password in "user:password" is clearly not a real

@@ -9,7 +9,7 @@ import (
 )
 
 // maxAdvisories is the maximum number of advisories that are counted for one distribution or
-// package type. It limits the time, because a full database has millions of rows.
+// package type. Counting stops there to save time, because a full database has millions of rows.
 const maxAdvisories = 100_000
 
 // Advisories is the number of advisories in the database for a distribution or package type. An
@@ -52,8 +52,8 @@ func (db *DB) CountCPEs(ctx context.Context) (Advisories, error) {
 	return db.count("CPE", func() (Advisories, error) { return db.countRows(ctx, "SELECT 1 FROM affected_cpe_handles") })
 }
 
-// count calls ask and caches the result under the name what. The cache stays valid because the
-// database does not change while it is open.
+// count returns the number of advisories that ask counts, and caches it under the name what. The
+// cached number stays valid because the database does not change while it is open.
 func (db *DB) count(what string, ask func() (Advisories, error)) (Advisories, error) {
 	db.coverage.mu.Lock()
 	defer db.coverage.mu.Unlock()

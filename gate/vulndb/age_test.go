@@ -57,8 +57,9 @@ func TestDatabaseWithoutDatesIsNotFresh(t *testing.T) {
 	}
 }
 
-// TestClockAheadIsADatabaseErrorAtOneLimit checks that CheckAge accepts a date in the future within
-// the tolerance. Beyond the tolerance the database cannot be used, and the error names both times.
+// TestClockAheadIsADatabaseErrorAtOneLimit checks that CheckAge accepts a database with a date in
+// the future if the difference is at most clock.Skew. With a larger difference, CheckAge returns an
+// error that names both times.
 func TestClockAheadIsADatabaseErrorAtOneLimit(t *testing.T) {
 	for _, ahead := range []time.Duration{time.Second, clock.Skew, clock.Skew + 1, 30 * time.Minute, time.Hour, time.Hour + 1, 48 * time.Hour} {
 		future := built.Add(ahead)

@@ -128,7 +128,8 @@ func writeRecords(ctx context.Context, folder string, sources []source) (_ map[s
 	closed := false
 	defer func() {
 		if !closed {
-			// Only close the file. The caller removes it.
+			// Ignore the error of Close: the build has already failed, and the caller removes the
+			// file.
 			_ = w.Close()
 		}
 	}()
@@ -156,7 +157,7 @@ func writeRecords(ctx context.Context, folder string, sources []source) (_ map[s
 	return counts, nil
 }
 
-// builder converts records to database rows.
+// builder converts the records of providers to database rows and writes the rows.
 type builder struct {
 	writer     data.Writer
 	processors []data.Processor
@@ -176,8 +177,8 @@ func (b *builder) add(s source, r rawRecord) error {
 	return b.writer.Write(entries...)
 }
 
-// entries returns the rows of a record. It uses the first of grype's processors that supports the
-// record.
+// entries returns the database rows of a record, as the first of grype's processors that supports
+// the record creates them.
 func (b *builder) entries(s source, r rawRecord) ([]data.Entry, error) {
 	env, err := parseEnvelope(r.data)
 	if err != nil {
@@ -201,7 +202,8 @@ func (b *builder) entries(s source, r rawRecord) ([]data.Entry, error) {
 		case len(entries) > 0, s.allowsNothing(env):
 			return entries, nil
 		case isOSV(env.Schema):
-			// grype interprets OSV records of known feeds only, and skips all others.
+			// grype's processor returns no rows for an OSV record of a feed that it does not know,
+			// so convert the record here.
 			return b.osv(s, r.name, env.Item)
 		}
 		return nil, errors.New("the record is empty")
@@ -209,14 +211,16 @@ func (b *builder) entries(s source, r rawRecord) ([]data.Entry, error) {
 	return nil, fmt.Errorf("schema %q of the record is not supported", env.Schema)
 }
 
-// osv converts an OSV document. The ID of a record maintained by hand must be unique.
+// osv converts an OSV document to database rows. It returns an error if two records maintained by
+// hand have the same ID.
 func (b *builder) osv(s source, name string, document []byte) ([]data.Entry, error) {
 	doc, err := parseOSV(document, s.byHand)
 	if err != nil {
 		return nil, err
 	}
 	if !s.byHand && len(doc.Affected) == 0 {
-		// Feeds contain IDs of advisories that do not affect any package.
+		// The document may come from a feed: feeds also publish IDs of advisories that do not
+		// affect any package.
 		return nil, nil
 	}
 	if s.byHand {
@@ -237,8 +241,8 @@ func checkEntry(e data.Entry, byHand bool) error {
 		return fmt.Errorf("unexpected type %T of a database entry", e.Data)
 	}
 	if h := row.VulnerabilityHandle; byHand && h != nil && h.Status == v6.VulnerabilityActive && len(row.Related) == 0 && h.ProviderID != "nvd" {
-		// NVD entries without packages are useful, because their severities replace missing
-		// severities of other records.
+		// Only an NVD entry may have no packages: its severities replace missing severities of
+		// other records.
 		return fmt.Errorf("the record %q affects no package", h.Name)
 	}
 	for _, related := range row.Related {

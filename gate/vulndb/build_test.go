@@ -77,7 +77,7 @@ func TestPrivateAdvisoryIsNotSkipped(t *testing.T) {
 	if want := time.Date(2026, 5, 30, 0, 0, 0, 0, time.UTC); !Published(v).Equal(want) {
 		t.Errorf("published %s", Published(v))
 	}
-	// The database also has KEV and EPSS data about the CVE that is an alias of the advisory.
+	// The advisory has a CVE as an alias. KEV and EPSS data about this CVE must be found, too.
 	if len(v.Metadata.KnownExploited) != 1 || len(v.Metadata.EPSS) != 1 {
 		t.Errorf("known exploits are %v, EPSS is %v", v.Metadata.KnownExploited, v.Metadata.EPSS)
 	}
@@ -230,7 +230,8 @@ func TestLinkedProviderIsNotSkipped(t *testing.T) {
 	wantError(t, err, "linked", "neither")
 }
 
-// workspaceOf writes a workspace in vunnel's format and returns its input folder.
+// workspaceOf writes a provider's workspace in vunnel's format. It returns the folder above it,
+// which is the input of Build.
 func workspaceOf(t *testing.T, name, store string, captured time.Time, items map[string]string) string {
 	t.Helper()
 	from := t.TempDir()

@@ -41,7 +41,7 @@ func child(job string, args []string) error {
 		_, err := Update(ctx, UpdateOptions{Dir: dir, URL: args[1], Now: stopped(built)})
 		return err
 	case "hang":
-		// Exit during an import, with the write lock and a temporary folder left behind.
+		// Exit in the middle of an import, and leave the write lock and a temporary folder behind.
 		w, err := lockForWriting(ctx, dir)
 		if err != nil {
 			return err
@@ -126,7 +126,8 @@ func TestReadersNeverSeeAHalfReplacedDatabase(t *testing.T) {
 		}
 	}
 
-	// When no readers are left, only the pointer and one database remain.
+	// After the last reader has closed the old database, the directory has only the pointer and one
+	// database.
 	importFile(t, dir, one.Archive)
 	importFile(t, dir, two.Archive)
 	if left := folders(t, dir); len(left) != 2 {

@@ -185,7 +185,7 @@ func (db *DB) releases(spec v6.OSSpecifier) ([]v6.OperatingSystem, error) {
 	}
 	for _, row := range rows {
 		if row.MinorVersion != "" {
-			// Ignore grype's last fallback, which returns every release with the same major
+			// Do not use grype's last fallback, which returns every release with the same major
 			// version.
 			return nil, nil
 		}

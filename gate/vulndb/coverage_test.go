@@ -98,7 +98,7 @@ func TestEndOfLife(t *testing.T) {
 		{release("debian", "8.11", "jessie"), "2018-06-17"},
 		{release("rhel", "9", ""), "2032-05-31"},
 		{release("rhel", "9.4", ""), "2032-05-31"},
-		{release("almalinux", "9.4", ""), ""}, // AlmaLinux has its own end of life, which the database does not have.
+		{release("almalinux", "9.4", ""), ""}, // The date of RHEL does not apply to AlmaLinux.
 		{release("debian", "12", "bookworm"), ""},
 		{release("alpine", "3.99", ""), ""},
 		{release("acmeos", "1", ""), ""},
@@ -118,7 +118,8 @@ func TestEndOfLife(t *testing.T) {
 	}
 }
 
-// without installs a database of the example records without the folders of some providers.
+// without builds and installs a database from the example records, except the records in the given
+// folders of providers.
 func without(t *testing.T, folders ...string) *DB {
 	t.Helper()
 	from := filepath.Join(t.TempDir(), "records")

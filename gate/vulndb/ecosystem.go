@@ -17,7 +17,8 @@ import (
 	"github.com/anchore/syft/syft/pkg"
 )
 
-// ecosystem describes an OSV ecosystem with grype's names.
+// ecosystem describes an OSV ecosystem in grype's terms: the package type, the version format and
+// the distribution's release.
 type ecosystem struct {
 	typ    pkg.Type
 	format string // the version format, as named in the database
@@ -42,7 +43,8 @@ var languages = map[string]ecosystem{
 	"SwiftURL":       {typ: pkg.SwiftPkg, format: "semver"},
 }
 
-// distributions has OSV's ecosystems for distributions, by the part of their name before the colon.
+// distributions maps OSV's ecosystems for distributions to grype's names. A key is the part of the
+// ecosystem's name before the colon, such as "Debian".
 var distributions = map[string]struct {
 	namespace string
 	typ       pkg.Type
@@ -86,9 +88,9 @@ func lookupEcosystem(osv string, state provider.State) (*ecosystem, error) {
 	return &ecosystem{typ: d.typ, format: d.format, system: system}, nil
 }
 
-// operatingSystem returns grype's description of a release. It gets the description by processing a
-// made-up record, because grype's table of codenames is internal. grype would never find a row
-// without the codename.
+// operatingSystem returns grype's description of a release. The description must have the codename,
+// or grype would never find the row. grype's table of codenames is internal, so operatingSystem
+// lets grype process a made-up record and reads the result.
 func operatingSystem(namespace, format string, state provider.State) (*v6.OperatingSystem, error) {
 	type fixedIn struct{ Name, NamespaceName, Version, VersionFormat string }
 	type vulnerability struct {
@@ -120,7 +122,8 @@ func operatingSystem(namespace, format string, state provider.State) (*v6.Operat
 	return nil, fmt.Errorf("grype does not support the distribution %s", namespace)
 }
 
-// parse parses a version and verifies that it can be compared.
+// parse parses a version in the format of the ecosystem. It returns an error if grype cannot
+// compare the version with others.
 func (e *ecosystem) parse(raw string) (*version.Version, error) {
 	v := version.New(raw, e.parsed())
 	if strings.ContainsAny(raw, " ,|<>=()\"'") {

@@ -38,8 +38,8 @@ func (l Limits) withDefaults() Limits {
 }
 
 const (
-	// maxWindow limits the memory of a decompressor, in bytes. The highest compression level of the
-	// zstd command needs this much.
+	// maxWindow is the largest window of compressed data, in bytes, that a decompressor keeps in
+	// memory. The highest compression level of the zstd command needs this much.
 	maxWindow = 128 << 20
 	// maxRest is the maximum size of everything in an archive except the database file: padding,
 	// and grype's small import.json.
@@ -118,7 +118,8 @@ func unpack(plain io.Reader, folder string, maxDatabase int64) error {
 	if !found {
 		return fmt.Errorf("the archive does not contain %s", v6.VulnerabilityDBFileName)
 	}
-	// The checksum of the compressed stream follows the end of the tar archive.
+	// Read to the end of the stream, because the checksum of the compressed stream follows the end
+	// of the tar archive.
 	if _, err := io.Copy(io.Discard, bounded); err != nil {
 		return fmt.Errorf("reading the archive: %w", err)
 	}
@@ -141,7 +142,8 @@ func writeDatabase(r io.Reader, folder string, limit int64) (err error) {
 	return nil
 }
 
-// boundedReader is a reader that returns an error, not io.EOF, after more bytes than its limit.
+// boundedReader is a reader that returns an error, not io.EOF, if its content is larger than the
+// limit.
 type boundedReader struct {
 	r    io.Reader
 	left int64

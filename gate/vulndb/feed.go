@@ -174,7 +174,7 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// meter is a writer that counts its bytes.
+// meter is a writer that counts the bytes written to it and reports the progress.
 type meter struct {
 	done, total int64
 	report      func(done, total int64)

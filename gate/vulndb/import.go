@@ -60,7 +60,8 @@ func Import(ctx context.Context, opts ImportOptions) (_ evidence.Database, err e
 	if err != nil {
 		return evidence.Database{}, err
 	}
-	// A bare database file has the larger limit. This check only prevents hashing an endless file.
+	// The file may be a bare database, so use the larger of the two limits. This check only avoids
+	// hashing an endless file. extract checks the exact limits.
 	if !stat.Mode().IsRegular() || stat.Size() > max(limits.Archive, limits.Database) {
 		return evidence.Database{}, errors.New("the file is not a regular file or is too large")
 	}

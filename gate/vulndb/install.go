@@ -88,7 +88,7 @@ func finish(folder, file string, rec record) error {
 	return errors.Join(f.Chmod(0o644), f.Sync(), f.Close(), syncDir(folder))
 }
 
-// describeFile returns the metadata of the database in a folder.
+// describeFile opens the database in a folder and returns its metadata.
 func describeFile(folder string) (evidence.Database, error) {
 	r, err := v6.NewReader(v6.Config{DBDirPath: folder})
 	if err != nil {
@@ -101,7 +101,7 @@ func describeFile(folder string) (evidence.Database, error) {
 // checkIntegrity makes SQLite check the whole file. SQLite opens truncated and damaged files
 // without an error, and only fails when a query reaches the damage.
 func checkIntegrity(ctx context.Context, file string) (err error) {
-	// The package grype registers this driver.
+	// Package grype registers the SQLite driver.
 	db, err := sql.Open("sqlite", "file:"+file+"?mode=ro&immutable=1")
 	if err != nil {
 		return err

@@ -19,8 +19,8 @@ type knownNames struct {
 // distribution.
 type tables struct{ affected, unaffected bool }
 
-// of returns the tables that have rows about a name. known is false if the name was never looked
-// up.
+// of returns which database tables have rows about a name. known is false if the name was never
+// looked up.
 func (p *knownNames) of(name string) (there tables, known bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -48,7 +48,8 @@ func fold(name string) string {
 	return string(b)
 }
 
-// askedAtOnce is the maximum number of names in one query. SQLite allows 32766 variables.
+// askedAtOnce is the maximum number of names in one SQL query. SQLite allows 32766 variables in a
+// query.
 const askedAtOnce = 1000
 
 // Preload looks up which of the names have rows in the database. Later searches for names without

@@ -57,7 +57,8 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// shared has the mirrors of the example records. Tests must not modify them.
+// shared has the mirrors that mirror built from the example records. Tests share these mirrors and
+// must not modify them.
 var shared struct {
 	sync.Mutex
 	dir     string
@@ -93,10 +94,11 @@ func build(t *testing.T, from, to string, at time.Time) *BuildResult {
 	return out
 }
 
-// root returns the folder of a mirror that a test serves over HTTP.
+// root returns the top folder of a mirror, which a test serves over HTTP.
 func root(b *BuildResult) string { return filepath.Dir(filepath.Dir(b.Archive)) }
 
-// serve serves a mirror and counts requests for archives.
+// serve serves a mirror over HTTP. It returns the URL and the number of requests for archives so
+// far.
 func serve(t *testing.T, dir string) (url string, downloads *atomic.Int64) {
 	t.Helper()
 	downloads = new(atomic.Int64)
@@ -158,7 +160,8 @@ func folders(t *testing.T, dir string) []string {
 	return out
 }
 
-// unchanged checks that a failed update or import did not modify the database directory.
+// unchanged checks that the database directory dir still has the same files and the same current
+// database after a failed update or import.
 func unchanged(t *testing.T, dir string, before []string, info evidence.Database) {
 	t.Helper()
 	if after := folders(t, dir); !slices.Equal(before, after) {
@@ -285,7 +288,8 @@ func packageOf(typ syftpkg.Type, name, version, distribution string) grypepkg.Pa
 	return p
 }
 
-// matches finds vulnerabilities as the grype command does.
+// matches returns the vulnerabilities that grype's matchers find for a package, with the defaults
+// of the grype command.
 func matches(t *testing.T, db *DB, p grypepkg.Package) []match.Match {
 	t.Helper()
 	m := grype.VulnerabilityMatcher{

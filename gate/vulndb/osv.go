@@ -82,8 +82,9 @@ type osvReference struct {
 	URL  string `json:"url"`
 }
 
-// osvSpecific has the fields that the publisher of a record defines. Only the severity as a word,
-// such as "high", is used. GitHub writes it here, because OSV has no field for it.
+// osvSpecific has the fields that the publisher of a record defines. imagegate uses only the
+// severity as a word, such as "high". GitHub publishes it in this field, because OSV has no field
+// for a severity without a score.
 type osvSpecific struct{ severity string }
 
 func (s *osvSpecific) UnmarshalJSON(data []byte) error {

@@ -15,7 +15,7 @@ import (
 // maxVersions is the maximum number of single versions that one package may list.
 const maxVersions = 10_000
 
-// handle converts one affected package to a row of the database.
+// handle converts one affected package to a database row with the affected version ranges.
 func (a osvAffected) handle(cves []string, state provider.State) (*v6.AffectedPackageHandle, error) {
 	if a.Package.Name == "" || a.Package.Ecosystem == "" {
 		return nil, errors.New("the package has no name or no ecosystem")
@@ -64,7 +64,7 @@ func (a osvAffected) windows(eco *ecosystem) ([]v6.Range, error) {
 	return out, nil
 }
 
-// bound is one event of a range, with its version.
+// bound is one event of an OSV range, such as "introduced" or "fixed", with its version.
 type bound struct {
 	version *version.Version // nil means the start of the range, before all versions
 	kind    boundKind
@@ -72,7 +72,8 @@ type bound struct {
 
 type boundKind int
 
-// Events at the same version apply in the order of these constants.
+// The events of a range are sorted by version. Events at the same version are sorted in the order
+// of these constants.
 const (
 	fixed boundKind = iota
 	introduced
@@ -112,7 +113,8 @@ func (r osvRange) windows(eco *ecosystem) ([]v6.Range, error) {
 		case b.kind == fixed && open:
 			shut("< "+b.version.Raw, &v6.Fix{Version: b.version.Raw, State: v6.FixedStatus})
 		case b.kind == lastAffected && open:
-			// Later versions are not affected, but the document does not name the fixed version.
+			// The event "last_affected" closes the range. Later versions are not affected, but the
+			// document does not name the fixed version.
 			shut("<= "+b.version.Raw, nil)
 		case b.kind != introduced:
 			return nil, fmt.Errorf("version %q ends a range that was not introduced", b.version.Raw)
@@ -127,7 +129,7 @@ func (r osvRange) windows(eco *ecosystem) ([]v6.Range, error) {
 	return out, nil
 }
 
-// bounds returns the events sorted by version.
+// bounds returns the events of the range, sorted by version.
 func (r osvRange) bounds(eco *ecosystem) ([]bound, error) {
 	var out []bound
 	for i, e := range r.Events {

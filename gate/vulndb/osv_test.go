@@ -15,7 +15,7 @@ import (
 func TestEventsBecomeWindows(t *testing.T) {
 	for name, tt := range map[string]struct {
 		affected string
-		want     []string // constraint, and the fixed version or state
+		want     []string // for each range, the constraint and then the fixed version or the fix state
 	}{
 		"from the beginning":  {`"ranges":[{"type":"SEMVER","events":[{"introduced":"0"},{"fixed":"1.2.0"}]}]`, []string{"< 1.2.0 fixed 1.2.0"}},
 		"never fixed":         {`"ranges":[{"type":"SEMVER","events":[{"introduced":"1.0.0"}]}]`, []string{">= 1.0.0 not-fixed "}},

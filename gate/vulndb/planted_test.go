@@ -110,8 +110,8 @@ func TestDatabaseThatOthersCanChangeIsNotOpened(t *testing.T) {
 			if _, err := ReadStatus(t.Context(), dir); !errors.As(err, &untrusted) {
 				t.Errorf("status: %v", err)
 			}
-			// Import installs its own folder. So it replaces an untrusted folder of a database, but
-			// not an untrusted parent directory.
+			// Import creates a new folder for the database. So it replaces an untrusted folder in
+			// the directory, but it refuses an untrusted directory.
 			err := importPinned(t, dir)
 			if name == "the directory" {
 				if !errors.As(err, &untrusted) {

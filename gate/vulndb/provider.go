@@ -15,8 +15,8 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// maxFailures is the maximum number of collected errors. A failing disk causes an error for every
-// package.
+// maxFailures is the maximum number of errors that are collected. Without a limit, a failing disk
+// would add an error for every package.
 const maxFailures = 20
 
 // failures collects errors. It is safe for concurrent use.
@@ -59,7 +59,8 @@ type recordingProvider struct {
 	failures *failures
 }
 
-// grype finds these two interfaces by type assertion. Without them it silently omits checks.
+// recordingProvider must also implement these two interfaces. grype finds them by type assertion,
+// and omits checks without an error if they are missing.
 var (
 	_ vulnerability.EOLChecker            = (*recordingProvider)(nil)
 	_ vulnerability.StoreMetadataProvider = (*recordingProvider)(nil)
@@ -69,7 +70,8 @@ func newProvider(r v6.Reader, f *failures) *recordingProvider {
 	inner := v6.NewVulnerabilityProvider(r)
 	return &recordingProvider{
 		Provider: inner,
-		// grype's provider implements both, as grype itself asserts at compile time.
+		// These type assertions cannot fail: grype asserts at compile time that its provider
+		// implements both interfaces.
 		eol:      inner.(vulnerability.EOLChecker),
 		origins:  inner.(vulnerability.StoreMetadataProvider),
 		failures: f,

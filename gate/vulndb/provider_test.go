@@ -75,7 +75,7 @@ func TestMissingEPSSDateIsNotAMissingFeed(t *testing.T) {
 	_, err := Open(t.Context(), dir)
 	wantProblem(t, err, Corrupt)
 
-	// A database without the EPSS feed has no date, and that is not an error.
+	// A database without EPSS data has no date of the scores. This is not an error.
 	from := t.TempDir()
 	copyTree(t, filepath.Join(records, "github"), filepath.Join(from, "github"))
 	dir = t.TempDir()

@@ -63,7 +63,7 @@ func current(ctx context.Context, dir string) (*readerLock, error) {
 			return l, nil
 		}
 		// A writer may have replaced the database and removed its folder after this process read
-		// the pointer. Then the pointer has a new value, so try again.
+		// the pointer. In that case the pointer names another folder now, so read it again.
 	}
 	return nil, &UnusableError{Problem: Corrupt, Dir: dir, Err: fmt.Errorf("the pointer file %q names %s, which does not exist", pointerName, name)}
 }

@@ -34,7 +34,7 @@ const (
 // part of the namespaces in findings.
 var providerName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
 
-// source is the input folder of one provider.
+// source is the input folder of one provider: its metadata and its record files.
 type source struct {
 	state provider.State
 	root  string
@@ -49,8 +49,8 @@ type rawRecord struct {
 	data []byte
 }
 
-// readSources finds the folders of all providers in a folder. It returns them sorted by
-// source.order, the order for writing.
+// readSources returns the sources of all providers: one for each folder in the folder from. The
+// result is sorted by source.order, which is the order for writing the records.
 func readSources(ctx context.Context, from string, now time.Time) ([]source, error) {
 	entries, err := os.ReadDir(from)
 	if info, serr := os.Stat(from); serr == nil && !info.IsDir() {
@@ -90,9 +90,9 @@ func readSources(ctx context.Context, from string, now time.Time) ([]source, err
 	return out, nil
 }
 
-// order returns when a provider's records are written. NVD comes first, because its severities
-// replace missing severities of other providers. End-of-life data comes last, because it is added
-// to existing releases.
+// order returns the position of a provider when records are written; lower numbers come first. NVD
+// comes first, because its severities replace missing severities of other providers. End-of-life
+// data comes last, because it is added to existing releases.
 func (s source) order() int {
 	switch s.state.Provider {
 	case "nvd":
@@ -326,8 +326,9 @@ func filesBelow(root, ext string) ([]string, error) {
 	return out, err
 }
 
-// refuseStrangers returns an error for a file with an unexpected name. Otherwise an advisory could
-// be skipped because of its file name, and the user would assume that the database contains it.
+// refuseStrangers returns an error if the folder of a provider has a file with an unexpected name.
+// Without this error, an advisory could be skipped because of its file name, and the user would
+// assume that the database contains it.
 func refuseStrangers(root string) error {
 	return filepath.WalkDir(root, func(file string, e fs.DirEntry, err error) error {
 		name := e.Name()

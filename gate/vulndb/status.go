@@ -52,7 +52,8 @@ func ReadStatus(ctx context.Context, dir string) (_ Status, err error) {
 	return s, nil
 }
 
-// orError sets Status.Err if the database is unusable, and returns any other error.
+// orError sets Status.Err and returns a nil error if err is an *UnusableError. Otherwise it returns
+// err.
 func (s Status) orError(err error) (Status, error) {
 	var unusable *UnusableError
 	if errors.As(err, &unusable) {

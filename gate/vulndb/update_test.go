@@ -46,7 +46,7 @@ func TestUpdateInstallsWhatTheFeedOffers(t *testing.T) {
 		t.Errorf("info is %+v", db.Info())
 	}
 
-	// Update again, with the URL of latest.json itself.
+	// Update must also accept the URL of latest.json itself.
 	opts.URL = url + "/v6/latest.json"
 	r, err = Update(t.Context(), opts)
 	if err != nil {

@@ -112,7 +112,8 @@ func (db *DB) Close() error {
 	return errors.Join(db.reader.Close(), db.readerLock.release())
 }
 
-// describe reads the metadata that is stored in the database.
+// describe returns the schema, the build time and the providers that the database states. It
+// returns an error if the build time or all providers are missing.
 func describe(r v6.Reader) (evidence.Database, error) {
 	meta, err := r.GetDBMetadata()
 	if err != nil {

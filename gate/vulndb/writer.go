@@ -86,8 +86,8 @@ func (w *writer) commit(ctx context.Context, tmp string, rec record) error {
 			return err
 		}
 	} else if err := rec.write(target); err != nil {
-		// The same database is already installed and may have readers. Only the source in its
-		// record may be new.
+		// The same database is already installed and may have readers, so only its record is
+		// replaced. Only the source in the record may be new.
 		return err
 	}
 	if err := replaceFile(filepath.Join(w.dir, pointerName), []byte(name+"\n")); err != nil {

@@ -44,7 +44,8 @@ type Copies struct {
 	Legacy, Bundles Attachments
 }
 
-// encode verifies the copies, and returns them separately for each signature format.
+// encode verifies the copies and returns them ready for storing, separately for each signature
+// format.
 func (c Copies) encode(by owner) (legacy, bundles []pending, err error) {
 	if legacy, _, err = by.encode(trust.Legacy, c.Legacy); err != nil {
 		return nil, nil, err
@@ -162,8 +163,8 @@ func (p *Prepared) storeTags(ctx context.Context, opts []remote.Option) error {
 	return p.writers.store(ctx, newTagStore(attestationTag(repo, p.digest), puller, opts), p.envelopes)
 }
 
-// writers writes attachment lists. Attachments by the owners get an identity key. The first owner
-// stands for imagegate's own signer, the second for the signers of copies.
+// writers writes attachment lists. owners are imagegate's own signer and then the signers of
+// copies. Only attachments by these signers get an identity key.
 type writers struct {
 	owners []owner
 	locks  *WriteLocks
@@ -209,7 +210,7 @@ func Document(ctx context.Context, repo name.Repository, digest v1.Hash, mediaTy
 	if err != nil {
 		return fmt.Errorf("attaching to %s: %w", ref, err)
 	}
-	// The identity key is unique, so the file replaces nothing.
+	// The key contains the checksum of the file, so the file does not replace any other file.
 	sum := sha256.Sum256(body)
 	return writers{}.store(ctx, list, []keyed{{file, identityKey{kind: mediaType, subject: string(sum[:]), content: sum}}})
 }

@@ -26,7 +26,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// attach stores envelopes by s with the digest d.
+// attach stores envelopes signed by s as attachments of the digest d.
 func attach(t testing.TB, s *trust.Signer, repo name.Repository, d v1.Hash, envelopes ...trust.Envelope) error {
 	t.Helper()
 	return store(t, s, trust.Legacy, repo, d, Attachments{Envelopes: envelopes})
@@ -41,7 +41,7 @@ func read(t testing.TB, repo name.Repository, d v1.Hash) Attachments {
 	return got
 }
 
-// predicatesBy lists the predicates of one type that s signed.
+// predicatesBy returns the predicates of all statements of one type in envelopes that s signed.
 func predicatesBy(s *trust.Signer, kind string, envelopes []trust.Envelope, d v1.Hash) []string {
 	var out []string
 	for _, e := range envelopes {
@@ -72,7 +72,8 @@ func TestAttachmentsByOthersAreKept(t *testing.T) {
 	if len(got.Signatures) != 2 || len(got.Envelopes) != 4 {
 		t.Errorf("%d signatures and %d envelopes", len(got.Signatures), len(got.Envelopes))
 	}
-	// The signed documents are equal, so the signatures of both signers refer to the same blob.
+	// Both signers sign the same document, so both signatures refer to the same blob. Each
+	// signature must still verify.
 	for _, by := range []*trust.Signer{s, other} {
 		ok := 0
 		for _, sig := range got.Signatures {
@@ -214,7 +215,8 @@ func overwrite(t *testing.T, r *lab.Registry, repo name.Repository, d v1.Hash, n
 	})
 }
 
-// asAnother marks requests as requests by another process.
+// asAnother is a transport that marks requests as sent by another process, so that overwrite does
+// not react to them.
 type asAnother struct{}
 
 func (asAnother) RoundTrip(req *http.Request) (*http.Response, error) {

@@ -13,7 +13,8 @@ import (
 	"github.com/imagegate/imagegate/internal/trust"
 )
 
-// Limits for reading, because any user who can push can attach items to a digest.
+// Limits for one attachment list: the number of attachments, the size of each attachment, and their
+// total size when they are read. Any user who can push can attach items to a digest.
 const (
 	maxAttachments    = 1000
 	maxAttachmentSize = 2 * trust.MaxStatement // twice the limit for statements, because base64 adds a third
@@ -38,7 +39,7 @@ var errUnknownKind = errors.New("unknown kind of attachment")
 // errTooLarge reports that an attachment exceeds the size limit for attachments.
 var errTooLarge = errors.New("too large")
 
-// newAttachment returns a layer that is about to be stored.
+// newAttachment returns an attachment with the content body that is not stored yet.
 func newAttachment(body []byte, mediaType types.MediaType, annotations map[string]string) (attachment, error) {
 	digest, size, err := v1.SHA256(bytes.NewReader(body))
 	if err != nil {

@@ -32,7 +32,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// onBoth runs a test with a registry that has the referrers API, and with one that does not.
+// onBoth runs a test twice: with a registry that has the referrers API, and with one that does not.
 func onBoth(t *testing.T, test func(t *testing.T, repo name.Repository)) {
 	t.Run("referrers API", func(t *testing.T) {
 		server := httptest.NewServer(registry.New(registry.WithReferrersSupport(true), registry.Logger(log.New(io.Discard, "", 0))))
@@ -52,7 +52,7 @@ func attachBundles(t testing.TB, s *trust.Signer, repo name.Repository, d v1.Has
 	return store(t, s, trust.Bundle, repo, d, Attachments{Signatures: signAs(t, s, trust.Bundle, repo, d), Envelopes: envelopes})
 }
 
-// referrersOf lists the digests of the referrers of a digest.
+// referrersOf returns the digests of all referrers of the digest d, as the registry lists them.
 func referrersOf(t testing.TB, repo name.Repository, d v1.Hash) []string {
 	t.Helper()
 	list, err := newReferrerStore(repo.Digest(d.String()), nil)
@@ -423,7 +423,7 @@ func answer(mediaType types.MediaType, body string) lab.Hook {
 	}
 }
 
-// endlessIndex responds with an index that does not end, as a hostile registry may.
+// endlessIndex responds to a request with an index that never ends, as a hostile registry may.
 func endlessIndex(w http.ResponseWriter, r *http.Request) bool {
 	w.Header().Set("Content-Type", string(types.OCIImageIndex))
 	spaces := bytes.Repeat([]byte(" "), 32<<10)
@@ -490,8 +490,8 @@ func TestFailureToListIsNotARefusedWrite(t *testing.T) {
 	}
 }
 
-// immutable returns a hook that makes a registry refuse to move a tag, with one of the status codes
-// that registries use for this.
+// immutable returns a hook that makes a registry refuse to move a tag. status is the HTTP status of
+// the refusal; registries use different ones.
 func immutable(status int) lab.Hook {
 	var mu sync.Mutex
 	seen := map[string]bool{}

@@ -20,7 +20,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// pushImage pushes an image with the given content, and returns its repository and digest.
+// pushImage pushes an image with the given content to repo, and returns its digest.
 func pushImage(t *testing.T, repo name.Repository, content string) v1.Hash {
 	t.Helper()
 	img, err := lab.Image(lab.ImageSpec{Files: []lab.File{{Path: "x", Content: content}}})
@@ -37,7 +37,8 @@ func pushImage(t *testing.T, repo name.Repository, content string) v1.Hash {
 	return digest
 }
 
-// put stores attachments unchanged, as a user can who may push but has no signing key.
+// put stores attachments in a tag unchanged. Any user who may push to the repository can do this
+// without a signing key.
 func put(t *testing.T, tag name.Tag, attachments ...attachment) {
 	t.Helper()
 	if err := write(tag, attachments, nil); err != nil {
@@ -65,7 +66,8 @@ func copyTag(t *testing.T, from, to name.Tag) {
 	}
 }
 
-// cosignAccepts verifies the signatures and attestations in a registry with cosign's library.
+// cosignAccepts verifies the signatures and attestations of ref with cosign's library. It returns
+// one error for each, or nil if cosign accepts them.
 func cosignAccepts(t *testing.T, key crypto.PublicKey, ref name.Digest) (signatures, attestations error) {
 	t.Helper()
 	v, err := signature.LoadVerifier(key, crypto.SHA256)
@@ -79,7 +81,7 @@ func cosignAccepts(t *testing.T, key crypto.PublicKey, ref name.Digest) (signatu
 	return signatures, attestations
 }
 
-// weAccept verifies the same signatures and attestations as cosignAccepts, with this package.
+// weAccept verifies the same signatures and attestations as cosignAccepts, but with this package.
 func weAccept(t *testing.T, key crypto.PublicKey, ref name.Digest) (signatures, attestations error) {
 	t.Helper()
 	digest, err := v1.NewHash(ref.DigestStr())
@@ -115,7 +117,7 @@ func TestCosignAgrees(t *testing.T) {
 		key                crypto.PublicKey
 		store              func(t *testing.T, repo name.Repository, d v1.Hash)
 		ours               bool // true if this package accepts the signature and the attestation
-		cosignIsLaxAboutIt bool // true if cosign accepts the signature although this package refuses it
+		cosignIsLaxAboutIt bool // true if cosign accepts a signature that this package refuses
 	}{
 		"ours": {key: s.PublicKey(), ours: true, store: func(t *testing.T, repo name.Repository, d v1.Hash) {
 			storeBoth(t, s, repo, d, predicate)
@@ -188,7 +190,8 @@ func TestCosignAgrees(t *testing.T) {
 	}
 }
 
-// storeBoth attaches a signature and an attestation by s.
+// storeBoth stores a signature and an attestation of the digest d, both made by s, in the legacy
+// format.
 func storeBoth(t *testing.T, s *trust.Signer, repo name.Repository, d v1.Hash, predicate string) {
 	t.Helper()
 	a := Attachments{

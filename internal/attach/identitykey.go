@@ -44,7 +44,7 @@ type identityKey struct {
 
 func (k identityKey) isOurs() bool { return k.subject != "" }
 
-// digest returns the digest of the statement, in the form that Retention uses.
+// digest returns the digest of the statement as "sha256:<hex>", as in Retention.
 func (k identityKey) digest() string { return digestPrefix + hex.EncodeToString(k.content[:]) }
 
 const digestPrefix = "sha256:"
@@ -60,7 +60,7 @@ type owner struct {
 	trust.Trust
 	// keepAll means that the attachments do not replace each other, see Copies.
 	keepAll bool
-	// retention is the field Retention of Options.
+	// retention is Options.Retention: it returns the Retention of a statement.
 	retention func(trust.Statement) Retention
 }
 
@@ -103,9 +103,10 @@ func (a attachment) cacheKey() string {
 	return string(a.desc.MediaType) + " " + a.desc.Digest.String() + " " + a.desc.Annotations[trust.SignatureAnnotation]
 }
 
-// identify computes the identity keys of the attachments in an attachment list. It downloads only
-// attachments that a wanted attachment may replace, because SBOMs are large. gone has the
-// attachments whose manifest was deleted.
+// identify adds the identity keys to the attachments in an attachment list. To compute a key, it
+// downloads the attachment, but only if a wanted attachment may replace it, because SBOMs are
+// large. All other attachments get a cached key or the zero key. gone has the attachments whose
+// manifest was deleted.
 func (w writers) identify(ctx context.Context, s attachmentStore, have []attachment, want []keyed, known *keyCache) (out, gone []keyed, err error) {
 	for _, a := range have {
 		key, ok := known.keys[a.cacheKey()]
@@ -161,7 +162,8 @@ func (k keyed) mayReplace(a attachment) bool {
 	case a.desc.MediaType == trust.EnvelopeLayer:
 		return k.desc.Annotations[trust.PredicateAnnotation] == a.desc.Annotations[trust.PredicateAnnotation]
 	default:
-		// Some registries omit the annotations in the referrers list.
+		// Some registries omit the annotations in the referrers list. An attachment without the
+		// annotation may have any predicate type.
 		kind, ok := a.desc.Annotations[bundlePredicateAnnotation]
 		return mayBeBundle(a.desc) && (!ok || k.desc.Annotations[bundlePredicateAnnotation] == kind)
 	}

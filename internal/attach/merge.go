@@ -52,12 +52,14 @@ func merge(have, want []keyed, horizon time.Time) mergeResult {
 	return m
 }
 
-// hasSameContent reports whether both attachments have the same content.
+// hasSameContent reports whether c and o have the same content. Two statements of imagegate have
+// the same content if their payloads are equal, whatever their envelopes.
 func (c keyed) hasSameContent(o keyed) bool {
 	return c.key.isOurs() && c.key.kind == o.key.kind && c.key.content == o.key.content || c.attachment.equal(o.attachment)
 }
 
-// competesWith reports whether only one of the two attachments can be kept.
+// competesWith reports whether c and o are attachments of imagegate with the same kind, subject and
+// Retention.Key, so that only one of them can be kept.
 func (c keyed) competesWith(o keyed) bool {
 	return c.key.isOurs() && c.key.subject == o.key.subject && c.key.kind == o.key.kind && c.key.retention.Key == o.key.retention.Key
 }
@@ -87,8 +89,8 @@ func isSuperseded(all, want []keyed, i int, horizon time.Time) bool {
 	return false
 }
 
-// keepEvidence sets kept for attachments that are kept only as long as another statement: evidence,
-// and statements that belong to another statement.
+// keepEvidence decides about attachments that are kept only as long as another statement: evidence,
+// and statements that belong to another statement. It sets kept[i] if all[i] must be kept.
 func keepEvidence(all []keyed, kept []bool, now time.Time) {
 	digests, lists, listed := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for i, c := range all {
@@ -125,8 +127,9 @@ func (c keyed) madeAt(horizon time.Time) time.Time {
 	return at
 }
 
-// Limits for the number of different Retention.Key values for one subject: in one group, and in
-// total.
+// Limits for the number of different Retention.Key values of statements with one type and subject:
+// maxOfGroup in one group, maxOfSubject in all groups together. The oldest statements are removed
+// first.
 const (
 	maxOfGroup   = 8
 	maxOfSubject = 32
@@ -152,7 +155,7 @@ func exceedsLimits(all []keyed, i int, horizon time.Time) bool {
 	return len(inGroup) >= maxOfGroup || len(inAll) >= maxOfSubject
 }
 
-// latest returns the time of the newest wanted statement.
+// latest returns the time of the newest attachment in want, or the zero time if none has a time.
 func latest(want []keyed) time.Time {
 	var out time.Time
 	for _, w := range want {

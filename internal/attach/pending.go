@@ -13,7 +13,8 @@ type pending struct {
 	envelope  trust.Envelope  // nil for a signature in the legacy format
 }
 
-// encode verifies all attachments, and returns them separately for each signature format.
+// encode verifies the attachments in a and returns them ready for storing, separately for each
+// signature format. It returns an error for a signature in a format that f does not select.
 func (o owner) encode(f trust.Format, a Attachments) (legacy, bundles []pending, err error) {
 	if err := f.Check(); err != nil {
 		return nil, nil, err

@@ -123,7 +123,8 @@ func listBundles(ctx context.Context, ref name.Digest, opts []remote.Option) ([]
 var errVanished = errors.New("another writer deleted the attachment during the read")
 
 // maxReadings is the maximum number of times that an attachment list is read because attachments
-// vanish during the read.
+// vanish during the read. The pauses between the reads begin with firstBackoff and double each
+// time.
 const maxReadings = 5
 
 // readAll reads all attachments of one media type in an attachment list. For a referrers list, it

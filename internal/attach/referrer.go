@@ -60,7 +60,7 @@ func fallbackTag(ref name.Digest) name.Tag {
 	return ref.Context().Tag(strings.Replace(ref.DigestStr(), ":", "-", 1))
 }
 
-// tag returns the fallback tag, or the tag of its backup copy.
+// tag returns the fallback tag of the digest, or the tag of the backup copy if r.copied is true.
 func (r *referrerStore) tag() name.Tag {
 	tag := fallbackTag(r.ref)
 	if r.copied {
@@ -226,7 +226,9 @@ func mayBeBundle(d v1.Descriptor) bool {
 		(trust.IsBundle(d.ArtifactType) || d.ArtifactType == "" || d.ArtifactType == string(emptyConfig))
 }
 
-// bundleLayer returns the layer of a referrer that is a bundle.
+// bundleLayer fetches the manifest of a referrer and returns its only layer, which contains the
+// bundle. The error wraps errUnknownKind if the referrer is not a bundle, and errVanished if its
+// manifest is missing.
 func (r *referrerStore) bundleLayer(ctx context.Context, d v1.Descriptor) (attachment, error) {
 	if !mayBeBundle(d) {
 		return attachment{}, errUnknownKind
@@ -253,7 +255,7 @@ func (r *referrerStore) bundleLayer(ctx context.Context, d v1.Descriptor) (attac
 	return attachment{desc: layer, open: l.Compressed}, nil
 }
 
-// referrer has the parts of a referrer that is not stored yet.
+// referrer has the manifest and the layer of a referrer that is not stored yet.
 type referrer struct {
 	manifest      []byte
 	config, layer attachment

@@ -54,14 +54,15 @@ func (e *NewerError) Error() string {
 	return fmt.Sprintf("writing %s: a newer statement of type %s exists already and is not replaced by an older one", e.List, e.Kind)
 }
 
-// Limits for repeated writes. The backoff doubles each time, so the last attempt starts after about
-// one and a half seconds.
+// A write is attempted at most maxAttempts times. The pauses between the attempts begin with
+// firstBackoff and double each time, so the last attempt starts after about one and a half seconds.
 const (
 	maxAttempts  = 6
 	firstBackoff = 50 * time.Millisecond
 )
 
-// attachmentStore is one list of attachments of a digest.
+// attachmentStore reads and writes one attachment list of a digest, which is in a tag or consists
+// of referrers.
 type attachmentStore interface {
 	fmt.Stringer
 	// name identifies the attachment list, for the write lock and for counting writes.

@@ -103,7 +103,8 @@ func publicKey(text string) (crypto.PublicKey, error) {
 	return keys[0], nil
 }
 
-// expression converts a pattern of the policy to a regular expression.
+// expression converts a pattern of the policy to a regular expression. "*" becomes ".*", and every
+// other character matches only itself.
 func expression(pattern string) string {
 	parts := strings.Split(pattern, "*")
 	for i := range parts {

@@ -72,7 +72,8 @@ func (s *site) push(path string, what remote.Taggable) name.Digest {
 	return d
 }
 
-// key generates a key. It returns its signer, and the policy rule named that trusts it.
+// key generates a key. It returns a signer with the key, and a policy rule that trusts the key
+// under the given name.
 func key(t *testing.T, named string) (*trust.Signer, policy.SignerRule) {
 	t.Helper()
 	private, public, err := trust.GenerateKey(nil)
@@ -139,7 +140,8 @@ func (s *site) read(ref name.Digest, signers ...policy.SignerRule) Evidence {
 	return got
 }
 
-// evidenceOf reads an image and returns its evidence.
+// evidenceOf reads the attachments of an image and returns their evidence for the given trusted
+// signers.
 func evidenceOf(ctx context.Context, ref name.Digest, trusted trust.Trust) (Evidence, error) {
 	found, err := Read(ctx, ref, trusted)
 	if err != nil {
@@ -216,14 +218,14 @@ func TestUntrustedStatementsAreOnlyCounted(t *testing.T) {
 			t.Errorf("%s: %+v", what, got)
 		}
 	}
-	// These items are about another image, but attached to s.image.
+	// Attach items to s.image that are about another image. They must only be counted.
 	before := s.read(s.image, rule).Unverified
 	s.attach(signer, trust.Legacy, s.image, s.statement(signer, s.hash(moved), provenance02, buildkit))
 	s.attach(signer, trust.Legacy, s.image, s.signature(signer, trust.Legacy, elsewhere))
 	if got := s.read(s.image, rule); len(got.Attestations) > 0 || got.Unverified != before+2 {
 		t.Errorf("%+v", got)
 	}
-	// Without a trusted signer in the policy, nothing is accepted.
+	// A valid statement is accepted only if the policy has a trusted signer.
 	s.attach(signer, trust.Legacy, s.image, s.statement(signer, s.hash(s.image), provenance02, buildkit))
 	if got := s.read(s.image, rule); len(got.Attestations) != 1 {
 		t.Errorf("%+v", got)

@@ -18,7 +18,7 @@ const (
 	provenance1  = "https://slsa.dev/provenance/v1"
 )
 
-// pointer names source code in a provenance statement: a URI with digests.
+// pointer is the part of a provenance statement that names the source code: a URI with digests.
 type pointer struct {
 	URI    string            `json:"uri"`
 	Digest map[string]string `json:"digest"`

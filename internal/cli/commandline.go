@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/imagegate/imagegate/gate"
 	"github.com/imagegate/imagegate/internal/audit"
 	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/cli/output"
@@ -47,6 +48,7 @@ func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*
 	opts := output.Options{Streams: s, Command: command, Image: image.String(), Targets: targets, Color: c.String(colorFlag.Name),
 		Tool:       reportTool(),
 		Text:       report.TextOptions{Details: c.Bool(detailsFlag.Name), CommandLine: commandLine(c, command, targets)},
+		Inputs:     inputFiles(c, image),
 		Structured: c.String(logFlag.Name) == "json"}
 	if slices.ContainsFunc(c.Command.Flags, func(f cli.Flag) bool { return f == tempFlag }) {
 		if opts.TempDir, err = tempDir(c); err != nil {
@@ -62,9 +64,26 @@ func newOutput(c *cli.Context, s Streams, command string, image fmt.Stringer) (*
 	return output.New(c.Context, opts)
 }
 
+// inputFiles returns the local files and folders that a run reads.
+func inputFiles(c *cli.Context, image fmt.Stringer) []string {
+	files := slices.Concat(c.StringSlice("policy"), c.StringSlice("vex"))
+	if key := c.String("key"); key != "" && !trust.IsKMS(key) {
+		files = append(files, key)
+	}
+	if src, ok := image.(gate.Source); ok && src.Path != "" {
+		files = append(files, src.Path)
+	}
+	return files
+}
+
 // newRecords returns the destinations of the audit record, the metrics and the trace that the flags
 // and the environment select.
 func newRecords(c *cli.Context, s Streams, command string) (r output.Records, err error) {
+	for _, name := range []string{auditFlag.Name, metricsFlag.Name} {
+		if c.IsSet(name) && c.String(name) == "" { // a variable that is not set must not lose the records
+			return r, exit.Usagef("--%s is empty: give a value, or omit the flag", name)
+		}
+	}
 	r.Audit, r.Metrics = c.String(auditFlag.Name), c.String(metricsFlag.Name)
 	if command == "promote" {
 		r.Requested = c.Args().Tail()

@@ -42,6 +42,10 @@ func TestOutputThatCannotBeWrittenIsRefusedBefore(t *testing.T) {
 		"report in the audit log":   {"--audit-log", "a.json", "--output", "json=./a.json"},
 		"report in the metrics":     {"--output", "json=link", "--metrics-file", "file"},
 		"JSON and record":           {"--output", "json", "--audit-log", "-"},
+		"empty audit log":           {"--audit-log", ""},
+		"empty metrics":             {"--metrics-file", ""},
+		"record in the policy":      {"--policy", "file", "--audit-log", "./file"},
+		"report in the key":         {"--key", "file", "--output", "json=link"},
 		"evidence in a file":        {"--evidence-dir", "file"},
 		"evidence below a file":     {"--evidence-dir", "file/evidence"},
 	}

@@ -35,7 +35,7 @@ func replayCommand(s Streams) *cli.Command {
 			"The exit code is 0 if the decision, its rules and its exceptions are the same, and 6 if not.",
 		Flags: []cli.Flag{policyFlag,
 			&cli.StringFlag{Name: "report", Usage: "for an audit record, read the evidence from the JSON report in `FILE`"},
-			&cli.StringFlag{Name: "id", Usage: "in an audit log, replay the record with the id `ID` (default: the last record)"},
+			&cli.StringFlag{Name: "id", Usage: "in an audit log, replay the record whose id begins with `ID` (default: the last record that has a decision)"},
 			&cli.BoolFlag{Name: "rescan", Usage: "read the image again, also if a JSON report has the evidence"},
 			&cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the result as `FORMAT[=FILE]`: " + report.List(report.ResultNames(replayFormats)) + ". Repeatable (default: text)"},
 			vexFlag, insecureFlag, trustedRootFlag, tufMirrorFlag, tufRootFlag, cacheFlag, cacheMaxFlag, tempFlag, sharedFlag, offlineFlag, logFlag, progressFlag, colorFlag, quietFlag},

@@ -180,7 +180,7 @@ func TestFoundFileNeverSetsPolicyKeysOrTrust(t *testing.T) {
 		dir := temp(t)
 		file := write(t, dir, Name, "details: true\n"+k.Name+": true\n")
 		_, err := load(t, Options{Dir: dir, Home: dir})
-		for _, want := range []string{file + `:2:1: "` + k.Name + `" cannot be in a file that imagegate finds by itself: `, "Name the file with --config, or set " + k.Variable} {
+		for _, want := range []string{file + `:2:1: "` + k.Name + `" cannot be in a file that imagegate finds by itself: `, "Put the key into a file outside the checkout and name that file with --config, or set " + k.Variable} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v, want %s", k.Name, err, want)
 			}

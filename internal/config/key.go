@@ -68,5 +68,5 @@ func (k Key) refusal(found bool) string {
 	if !ok {
 		why = "the change under review may have written it"
 	}
-	return fmt.Sprintf("%q cannot be in a file that imagegate finds by itself: %s. Name the file with --config, or set %s", k.Name, why, k.Variable)
+	return fmt.Sprintf("%q cannot be in a file that imagegate finds by itself: %s. Put the key into a file outside the checkout and name that file with --config, or set %s", k.Name, why, k.Variable)
 }

@@ -29,8 +29,8 @@ func clouds() []cloud {
 	}
 }
 
-// cloudHost returns the host of a registry, and whether the host may belong to a cloud. That is so
-// for a lower-case DNS name without a port or with port 443.
+// cloudHost returns the host of a registry, and whether the host may belong to a cloud. Only a
+// lower-case DNS name without a port or with port 443 may belong to a cloud.
 func cloudHost(registry string) (string, bool) {
 	host := strings.TrimSuffix(registry, ":443")
 	labels := strings.Split(host, ".")

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// asked is a cloud keychain that records the host of each request for credentials.
+// asked is a cloud keychain that records the hosts that it is asked for.
 type asked struct{ hosts []string }
 
 func (a *asked) Resolve(r authn.Resource) (authn.Authenticator, error) {
@@ -77,7 +77,7 @@ func TestCloudTokensNeverGoToSimilarHosts(t *testing.T) {
 			t.Errorf("%s: %v, %v, asked for %q", host, auth, err, recorder.hosts)
 		}
 	}
-	// A host with user information is not a valid host.
+	// A registry name with user information, such as name@host, does not name a valid host.
 	for _, host := range []string{"x.azurecr.io@attacker.test", "ghcr.io:pw@attacker.test", "attacker.test#.azurecr.io", "attacker.test/x.azurecr.io", "attacker.test?.azurecr.io"} {
 		k, recorder := withRecorder(nil)
 		if _, err := k.Resolve(resource{host: host, full: host}); err != nil || len(recorder.hosts) > 0 {

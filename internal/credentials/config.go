@@ -21,7 +21,7 @@ import (
 	"github.com/imagegate/imagegate/internal/names"
 )
 
-// maxConfigBytes is the maximum size of a configuration file.
+// maxConfigBytes is the maximum size of a configuration file, in bytes.
 const maxConfigBytes = 4 << 20
 
 // configFile is a possible location of a credential configuration: a file or an environment
@@ -65,7 +65,8 @@ func (k *keychain) files() []configFile {
 	return out
 }
 
-// config has the credentials of a configuration. Its entries are parsed only when they are needed.
+// config is a parsed credential configuration. The entries in Auths are parsed only when they are
+// needed.
 type config struct {
 	Auths       map[string]json.RawMessage `json:"auths"`
 	CredsStore  string                     `json:"credsStore"`
@@ -167,8 +168,8 @@ func (f configFile) lookup(ctx context.Context, t target) (found *authn.AuthConf
 	return plain, f.name, nil
 }
 
-// helperFor returns the helper that is configured for the target, and the helper's key in
-// credHelpers.
+// helperFor returns the credential helper that credHelpers names for the target, and the key of
+// this entry. Both are empty if there is none.
 func (c *config) helperFor(t target) (key, name string) {
 	for _, want := range t.keys {
 		for _, key := range sortedKeys(c.CredHelpers) {
@@ -180,7 +181,8 @@ func (c *config) helperFor(t target) (key, name string) {
 	return "", ""
 }
 
-// plain returns the credentials in auths for the target, or nil if auths has none.
+// plain returns the credentials that auths has for the target, for the most specific key of the
+// target first. It returns nil if auths has none.
 func (c *config) plain(t target) (*authn.AuthConfig, error) {
 	keys := sortedKeys(c.Auths)
 	for _, want := range t.keys {
@@ -200,7 +202,8 @@ func (c *config) plain(t target) (*authn.AuthConfig, error) {
 	return nil, nil
 }
 
-// sortedKeys returns the keys, URLs first, because "docker login" writes a URL for Docker Hub.
+// sortedKeys returns the keys of m in a fixed order. URLs come first, because "docker login" writes
+// a URL for Docker Hub.
 func sortedKeys[T any](m map[string]T) []string {
 	keys := make([]string, 0, len(m))
 	for key := range m {
@@ -261,8 +264,9 @@ func decodeAuth(auth string) (user, password string, err error) {
 	return user, password, nil
 }
 
-// checked returns the credentials, or nil for empty ones. It returns an error if a value contains control
-// characters, because such a value cannot be sent in an HTTP header.
+// checked returns a copy of the credentials a, or nil without an error if a is empty. It returns an
+// error if a value contains control characters, because such a value cannot be sent in an HTTP
+// header.
 func checked(a authn.AuthConfig) (*authn.AuthConfig, error) {
 	if a == (authn.AuthConfig{}) {
 		return nil, nil

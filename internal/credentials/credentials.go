@@ -143,7 +143,8 @@ func (k *keychain) cloud(ctx context.Context, t target) (authn.Authenticator, er
 	return authn.Anonymous, nil
 }
 
-// resource is the argument for a cloud's keychain.
+// resource is the repository that is passed to the keychain of a cloud. It implements
+// authn.Resource.
 type resource struct{ host, full string }
 
 func (r resource) String() string      { return r.full }

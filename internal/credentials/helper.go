@@ -14,8 +14,8 @@ import (
 
 const (
 	helperPrefix = "docker-credential-"
-	// helperTimeout is the time after which a credential helper is stopped. It may be waiting for
-	// user input.
+	// helperTimeout is the time after which a credential helper is stopped, because it may be
+	// waiting for user input.
 	helperTimeout = 60 * time.Second
 	// maxHelperBytes is the maximum size of a credential helper's output.
 	maxHelperBytes = 1 << 20
@@ -24,12 +24,12 @@ const (
 	tokenUser = "<token>"
 )
 
-// notFound are the messages of a credential helper that has no credentials for the registry:
-// https://github.com/docker/docker-credential-helpers/blob/v0.9.5/credentials/error.go
+// notFound lists the messages that credential helpers print if they have no credentials for the
+// registry: https://github.com/docker/docker-credential-helpers/blob/v0.9.5/credentials/error.go
 var notFound = []string{"credentials not found in native keychain", "credentials not found in keychain"}
 
-// askHelper asks a credential helper for the credentials of each server name in turn. It returns
-// nil if the helper has no credentials.
+// askHelper asks a credential helper for the credentials of each server name in turn, and returns
+// the first that it finds. It returns nil without an error if the helper has none.
 func askHelper(ctx context.Context, name string, servers []string) (*authn.AuthConfig, error) {
 	if strings.ContainsAny(name, `/\`) {
 		return nil, errors.New("the name of a credential helper must not contain a slash")

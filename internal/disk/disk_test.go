@@ -336,7 +336,7 @@ func TestFolderBelowAnotherUsersFolderIsUntrusted(t *testing.T) {
 	folder(t, filepath.Join(open, "cache"), 0o700)
 	untrusted(t, TrustedParents(filepath.Join(open, "cache", "db")), WritableByOthers, open)
 	untrusted(t, TrustedParents(filepath.Join(open, "missing")), WritableByOthers, open)
-	// Folders that a symbolic link leads through are checked, too.
+	// If a path leads through a symbolic link, the folders of the link's target are checked, too.
 	link := filepath.Join(dir, "link")
 	if err := os.Symlink(filepath.Join(open, "cache"), link); err != nil {
 		t.Fatal(err)
@@ -435,8 +435,8 @@ func TestFileThatOthersCouldWriteIsUntrusted(t *testing.T) {
 	}
 }
 
-// TestOwnedLikeAcceptsNoThirdUser checks that only this user, root and the owner of the other file
-// count.
+// TestOwnedLikeAcceptsNoThirdUser checks that OwnedLike accepts a file only if this user, root or
+// the owner of the other file owns it.
 func TestOwnedLikeAcceptsNoThirdUser(t *testing.T) {
 	needRoot(t)
 	dir := t.TempDir()

@@ -12,7 +12,7 @@ const ExitCodes = `Exit codes:
     4  a registry failed or refused the request
     5  the vulnerability database is missing, corrupt or too old, or its update
        failed
-    6  signing, attesting or verifying failed
+    6  signing, attesting or verifying failed, or a replay came out differently
   130  interrupted
 
 The last line of every error is "retryable: yes" or "retryable: no". With yes,

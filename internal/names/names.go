@@ -78,7 +78,9 @@ func Canonical(name string) string {
 	return join(Host(host), path.Clean("/" + repository)[1:])
 }
 
-// split separates host and repository in the same way as the docker command.
+// split separates the host and the repository of a name as the docker command does. A name without
+// a host is on Docker Hub. On Docker Hub, "library/" is added to a repository of one element. The
+// repository is returned in lower case.
 func split(name string) (host, repository string) {
 	host, repository, ok := strings.Cut(name, "/")
 	if ok && isHost(host) {
@@ -93,7 +95,8 @@ func split(name string) (host, repository string) {
 	return DockerHub, lower(name)
 }
 
-// isHost reports whether the first component of a name is a registry.
+// isHost reports whether the first component of a name is a registry: it contains a dot or a colon,
+// or it is "localhost".
 func isHost(component string) bool {
 	return strings.ContainsAny(component, ".:") || lower(component) == loopback
 }

@@ -51,10 +51,11 @@ func IsBeforeFirstPush(ctx context.Context, repo name.Repository, err error, opt
 	return IsNotFound(err)
 }
 
-// maxTagPages is the maximum number of pages in a list of tags.
+// maxTagPages is the maximum number of pages that listTags reads. A longer list of tags is an
+// error.
 const maxTagPages = 1000
 
-// listTags reads all pages of the list of tags.
+// listTags returns all tags of a repository. It reads at most maxTagPages pages.
 func listTags(ctx context.Context, repo name.Repository, opts []remote.Option) ([]string, error) {
 	puller, err := remote.NewPuller(opts...)
 	if err != nil {

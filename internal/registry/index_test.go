@@ -49,7 +49,8 @@ func TestEveryChildHasOneRole(t *testing.T) {
 	}
 }
 
-// digestsOf returns the first hexadecimal digit of each digest.
+// digestsOf returns the first hexadecimal digit of each digest in the list, which identifies the
+// descriptor in these tests.
 func digestsOf(list []v1.Descriptor) (out []string) {
 	for _, d := range list {
 		out = append(out, d.Digest.Hex[:1])

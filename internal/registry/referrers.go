@@ -12,8 +12,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Limits for a referrers list. Callers accept at most a thousand referrers. These limits stop a
-// registry that sends an endless list.
+// Limits for reading a referrers list. Exceeding any of them is an error, so that a registry cannot
+// send an endless list. Callers accept at most a thousand referrers, so valid lists are far below
+// these limits.
 const (
 	maxPages     = 100
 	maxReferrers = 10_000
@@ -74,7 +75,8 @@ type indexOf struct {
 	Manifests     []json.RawMessage `json:"manifests"`
 }
 
-// wholeList reads a page of a referrers list and all following pages.
+// wholeList reads a page of a referrers list and all following pages. It returns the entries of all
+// pages and the number of pages.
 func (c *corrected) wholeList(req *http.Request, resp *http.Response) (list []json.RawMessage, pages int, err error) {
 	seen, size := map[string]bool{req.URL.String(): true}, 0
 	at := req.URL
@@ -165,8 +167,8 @@ func nextPage(at *url.URL, headers []string) (*url.URL, error) {
 	return nil, nil
 }
 
-// cutLink removes the first link from a Link header:
-// https://www.rfc-editor.org/rfc/rfc8288#section-3
+// cutLink splits a Link header after its first link. It returns the target and the parameters of
+// this link, and the rest of the header: https://www.rfc-editor.org/rfc/rfc8288#section-3
 func cutLink(header string) (target, params, rest string, err error) {
 	header = strings.TrimLeft(header, " \t,")
 	if header == "" {

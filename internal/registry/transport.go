@@ -105,7 +105,8 @@ func isManifest(kind string) bool {
 	return t.IsImage() || t.IsIndex()
 }
 
-// readAll reads and closes a body of at most MaxManifest bytes.
+// readAll reads and closes the body of a response. A body with more than MaxManifest bytes is an
+// error.
 func readAll(resp *http.Response) ([]byte, error) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxManifest+1))

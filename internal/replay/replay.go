@@ -33,8 +33,7 @@ type Record struct {
 	Run audit.Run
 	// Report is the JSON report. It is nil for an audit record.
 	Report *report.Report
-	// Warning says that the audit log ends with an incomplete record. It is "" if the log is
-	// complete.
+	// Warning says that the record is not the last line of the audit log. It is "" if it is.
 	Warning string
 }
 
@@ -42,8 +41,8 @@ type Record struct {
 const maxLine = 16 << 20
 
 // Read reads a record from the content of a file: a JSON report, or an audit log with one record per
-// line. In an audit log, id selects the record; "" selects the last one. Lines that are not records are
-// skipped. A record without a decision of its own is an error.
+// line. In an audit log, id selects the record, by its beginning; "" selects the last record that has a
+// decision. Lines that are not records are skipped. A record without a decision of its own is an error.
 func Read(data []byte, id string) (Record, error) {
 	e, isLog, warning, err := find(data, id)
 	switch {
@@ -54,6 +53,9 @@ func Read(data []byte, id string) (Record, error) {
 		return r, r.check()
 	case id != "":
 		return Record{}, errors.New("the file is not an audit log, so no record can be selected by its id")
+	}
+	if len(bytes.TrimSpace(data)) == 0 {
+		return Record{}, errors.New("the file is empty")
 	}
 	parsed, err := readReport(data)
 	if err != nil {
@@ -106,11 +108,14 @@ func (r Record) check() error {
 	return errors.New("the run repeated an earlier decision: replay the record of the run that made the decision")
 }
 
-// find returns the record with the given id in an audit log. isLog is false if data is not an audit
-// log. Lines that are not records are skipped, because a crash or a full disk can leave an
-// incomplete line. warning says that the last line was skipped. It is "" if id selects the record.
+// find returns the record whose id begins with id in an audit log. For an empty id, it returns the
+// last record with a decision, or the last record if none has one. isLog is false if data is not an
+// audit log. Lines that are not records are skipped, because a crash or a full disk can leave an
+// incomplete line. If id is empty, warning says that another record or line follows the returned
+// record.
 func find(data []byte, id string) (found audit.Event, isLog bool, warning string, err error) {
-	number, at, torn := 0, 0, 0 // lines read so far; line of the record; last line that is not a record
+	// Numbers of lines: of the current line, the record, the last record, and the last other line.
+	number, at, last, torn := 0, 0, 0, 0
 	skipped := 0
 	for line := range bytes.SplitSeq(data, []byte("\n")) {
 		number++
@@ -123,8 +128,12 @@ func find(data []byte, id string) (found audit.Event, isLog bool, warning string
 			skipped++
 			continue
 		}
-		isLog = true
-		if id == "" || e.ID == id {
+		isLog, last = true, number
+		switch {
+		case !strings.HasPrefix(e.ID, id), id == "" && e.Data.Decision == "" && found.Data.Decision != "":
+		case id != "" && at > 0 && found.ID != e.ID:
+			return found, true, "", fmt.Errorf("several records have an id that begins with %q: give more of the id", id)
+		default:
 			found, at = e, number
 		}
 	}
@@ -136,6 +145,8 @@ func find(data []byte, id string) (found audit.Event, isLog bool, warning string
 		err = fmt.Errorf("the audit log has no record with the id %q", id)
 	case found.Type != audit.Type:
 		err = fmt.Errorf("line %d has the type %q: this version reads %s", at, found.Type, audit.Type)
+	case id == "" && last > at:
+		warning = fmt.Sprintf("the last record, in line %d, has no decision: the record in line %d is replayed", last, at)
 	case id == "" && torn > at:
 		warning = fmt.Sprintf("line %d is not a whole audit record: the record before it, in line %d, is replayed", torn, at)
 	}
@@ -259,7 +270,7 @@ func appendIf(all []Difference, d Difference) []Difference {
 func ruleNames(all []audit.Rule) map[string]string {
 	found := map[string][]string{}
 	for _, r := range all {
-		found[r.Name] = append(found[r.Name], fmt.Sprintf("%d blocking and %d warning", r.Blocking, r.Warnings))
+		found[r.Name] = append(found[r.Name], fmt.Sprintf("blocking %d, warnings %d", r.Blocking, r.Warnings))
 	}
 	return joined(found)
 }

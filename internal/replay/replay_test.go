@@ -161,7 +161,7 @@ func TestEditedRecordIsDifferent(t *testing.T) {
 func TestRulesOfOneName(t *testing.T) {
 	a, b := audit.Rule{Name: "r", Position: "a.yaml:1", Blocking: 1}, audit.Rule{Name: "r", Position: "b.yaml:1", Blocking: 2}
 	one := ruleNames([]audit.Rule{a, b})["r"]
-	if one != "1 blocking and 0 warning; 2 blocking and 0 warning" || one != ruleNames([]audit.Rule{b, a})["r"] {
+	if one != "blocking 1, warnings 0; blocking 2, warnings 0" || one != ruleNames([]audit.Rule{b, a})["r"] {
 		t.Errorf("%q", one)
 	}
 	if got := exceptionNames([]audit.Exception{{ID: "CVE-1", Owner: "b"}, {ID: "CVE-1", Owner: "a"}})["CVE-1"]; strings.Count(got, "covered") != 2 {
@@ -191,11 +191,13 @@ func TestAddReportRefusesAnotherRun(t *testing.T) {
 	}
 }
 
-// TestTornLines checks that an incomplete line in an audit log does not hide other records.
-func TestTornLines(t *testing.T) {
+// TestRecordInALog checks which record of an audit log is replayed, also if the log has incomplete
+// lines, and records of runs without a decision.
+func TestRecordInALog(t *testing.T) {
 	set := policies(t, rules)
 	one, two := logLine(t, evaluated(t, set), "1", nil), logLine(t, evaluated(t, set), "2", nil)
 	torn := one[:len(one)/2]
+	undecided := logLine(t, report.Report{Command: "check", Error: &report.Error{Message: "no policy given"}}, "3", nil)
 	newer := strings.Replace(two, audit.Type, "io.imagegate.decision.v9", 1)
 	for name, c := range map[string]struct{ log, id, want, warning, err string }{
 		"last":           {one + two, "", "2", "", ""},
@@ -205,6 +207,10 @@ func TestTornLines(t *testing.T) {
 		"torn middle":    {one + torn + "\n" + two, "", "2", "", ""},
 		"torn and glued": {one + torn + two, "", "1", "line 2 is not a whole audit record", ""},
 		"long line":      {one + strings.Repeat(" ", maxLine) + "{\n", "", "1", "line 2", ""},
+		"last undecided": {one + two + undecided, "", "2", "the last record, in line 3, has no decision", ""},
+		"only undecided": {undecided, "", "", "", "the run made no decision: no policy given"},
+		"beginning":      {logLine(t, evaluated(t, set), "7d4b", nil) + two, "7d", "7d4b", "", ""},
+		"ambiguous":      {logLine(t, evaluated(t, set), "21", nil) + two, "2", "", "", "several records have an id that begins with"},
 		"missing":        {one + torn, "2", "", "", "lines that are not audit records: 1, the last one is line 2"},
 		"newer":          {one + newer, "", "", "", "line 2 has the type"},
 		"newer, other":   {one + newer, "1", "1", "", ""},

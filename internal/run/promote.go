@@ -178,7 +178,7 @@ func unused(r *report.Report, asked *policy.Override) {
 	}
 }
 
-// overridden adds the override that let a denied image through to the report.
+// overridden adds an override to the report, if an override let the denied image through.
 func overridden(r *report.Report, g *policy.GrantedOverride) {
 	if g == nil || r.Override != nil {
 		return

@@ -81,7 +81,9 @@ type external struct {
 	approved *promote.Prefetched    // attachments of the approved image; nil if there is none
 }
 
-// collect reads the external evidence about a resolved image, except the baseline.
+// collect reads the external evidence about a resolved image: the VEX statements from files, and
+// the attachments in the staging registry if a policy evaluates them. It does not read the
+// baseline.
 func (e Evidence) collect(ctx context.Context, src gate.Source) (external, error) {
 	out := external{ExternalEvidence: gate.ExternalEvidence{VEX: e.VEX}}
 	if src.Transport != gate.Registry || !e.Policies.UsesSigned(src.Repository()) {

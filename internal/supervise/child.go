@@ -61,8 +61,8 @@ func (c *Child) Watch(stop, orphaned func()) {
 // Phase tells the parent the current step, so that a crash report can name the step.
 func (c *Child) Phase(phase string) { c.send(message{Phase: phase}) }
 
-// State sends the parent the state that it reports if the child crashes. State does not send the
-// same state twice in a row.
+// State sends a state to the parent. If the child crashes, the parent reports the last state. State
+// does not send the same state twice in a row.
 func (c *Child) State(v any) error {
 	if c == nil {
 		return nil

@@ -6,8 +6,8 @@ import (
 	"runtime/metrics"
 )
 
-// Before a garbage collection, the heap may grow to roomyBytes, or to roomyPercent above the live
-// heap if that is more. Cataloging allocates much short-lived and much long-lived data. Go's
+// The garbage collector runs when the heap reaches roomyBytes, or the live heap plus roomyPercent
+// of it if that is more. Cataloging allocates much short-lived and much long-lived data. Go's
 // default of 100 percent would collect often while the heap is small, and use much more memory at
 // the peak.
 const (

@@ -34,8 +34,8 @@ const (
 	maxMessage = 4 << 20
 	// maxTrace is the maximum number of bytes of the runtime's crash report that are kept.
 	maxTrace = 64 << 10
-	// drain is how long the parent keeps reading after the child has ended. Without a limit,
-	// another program that the child started could hold the pipe open.
+	// drain limits how long the parent keeps reading from the pipes after the child has ended.
+	// Without a limit, another program that the child started could hold a pipe open.
 	drain = time.Second
 )
 

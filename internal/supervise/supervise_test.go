@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// runChild acts as a child and ends the process in the requested way.
+// runChild acts as a child. end selects how the process ends, such as with an exit code or a crash.
 func runChild(handles, end string) {
 	debug.SetMaxStack(16 << 20)
 	c, err := Attach(handles)
@@ -104,7 +104,7 @@ func command(end string, in, out, errs *os.File, signals <-chan os.Signal) Comma
 	return Command{Path: path, Args: []string{"test", end}, Env: os.Environ(), In: in, Out: out, Err: errs, Signals: signals, Noise: func(string) {}}
 }
 
-// ran is the Result of a child, with the child's output.
+// ran is the Result of a child, together with the output that the child wrote.
 type ran struct {
 	Result
 	stderr, noise string

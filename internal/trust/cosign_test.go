@@ -16,7 +16,7 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// pushImage pushes an image with the given content, and returns its repository and digest.
+// pushImage pushes an image with the given content to repo, and returns its digest.
 func pushImage(t *testing.T, repo name.Repository, content string) v1.Hash {
 	t.Helper()
 	img, err := lab.Image(lab.ImageSpec{Files: []lab.File{{Path: "x", Content: content}}})

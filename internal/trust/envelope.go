@@ -107,7 +107,8 @@ func parseEnvelope(e Envelope) (wireEnvelope, error) {
 	return parseWire(e)
 }
 
-// parseWire parses an envelope or a bundle in any JSON encoding.
+// parseWire parses an envelope, or a bundle with exactly one envelope and one signature, in any
+// JSON encoding.
 func parseWire(e Envelope) (wireEnvelope, error) {
 	var wire struct {
 		wireEnvelope

@@ -124,7 +124,8 @@ func (t Trust) verifyCertified(b *bundle.Bundle, message []byte) (SignerIdentity
 		}
 		whose = append(whose, verify.WithCertificateIdentity(m))
 	}
-	// The caller checks that the digest is a subject of the statement.
+	// Verifying without an artifact is safe here, because the caller checks that the digest is a
+	// subject of the statement.
 	about := verify.WithoutArtifactUnsafe()
 	if b.GetMessageSignature() != nil {
 		about = verify.WithArtifact(bytes.NewReader(message))
@@ -203,7 +204,7 @@ func (s *Signer) verify(b *protobundle.Bundle, who session, message []byte) erro
 	return err
 }
 
-// keyMaterial is a trusted root with one additional key.
+// keyMaterial is a trusted root that also trusts one public key, at any time.
 type keyMaterial struct {
 	root.TrustedMaterial
 	key signature.Verifier

@@ -57,8 +57,8 @@ func privateKeys(t testing.TB) map[string]any {
 	}
 }
 
-// works checks that this package and the verifier of "cosign verify --key" accept signatures by the
-// key.
+// works checks that signatures by the key are accepted by this package and by the verifier of
+// "cosign verify --key".
 func works(t *testing.T, key Key) {
 	t.Helper()
 	s, err := NewSigner(key, Services{})

@@ -385,7 +385,8 @@ func TestUnknownSchemeRunsNoProgram(t *testing.T) {
 	}
 }
 
-// refusing is a transport to only one server, an Azure Key Vault that requires a token.
+// refusing is a transport that connects only to a test server for Azure Key Vault, which requires a
+// token.
 type refusing struct{}
 
 func (refusing) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -136,7 +136,7 @@ func toAnnotations(raw, timestamped []byte) (map[string]string, error) {
 }
 
 // annotations returns the annotations for the bundle of the envelope, or none for a plain envelope.
-// stored is the envelope in the form that is stored.
+// stored is the form of the envelope that is stored and timestamped.
 func (e Envelope) annotations(stored []byte) (map[string]string, error) {
 	wire, err := parseEnvelope(e)
 	if err != nil || wire.MediaType == "" {

@@ -131,7 +131,8 @@ func (s *Signer) log(ctx context.Context, b *protobundle.Bundle, who session) er
 	return nil
 }
 
-// firstLogBackoff is the first delay between two attempts. The delay doubles each time.
+// firstLogBackoff is the pause before the second attempt to record a signature in a log. The pause
+// doubles before each further attempt.
 const firstLogBackoff = 500 * time.Millisecond
 
 // logTo records the signature in one transparency log. If the log is unavailable, logTo retries for
@@ -217,7 +218,7 @@ func (l Log) client(transport http.RoundTripper) (sign.Transparency, error) {
 	if address.Path == "" {
 		address.Path = rekor.DefaultBasePath
 	}
-	// This client equals the one that rekor/pkg/client makes, except for the transport.
+	// This client is configured like the one in rekor/pkg/client, except for the transport.
 	rt := httptransport.NewWithClient(address.Host, address.Path, []string{address.Scheme}, client)
 	rt.Consumers["application/json"] = runtime.JSONConsumer()
 	rt.Producers["application/json"] = runtime.JSONProducer()

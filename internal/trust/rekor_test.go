@@ -142,8 +142,8 @@ func (w withoutCT) RekorLogs() map[string]*root.TransparencyLog {
 	return w.VirtualSigstore.RekorLogs()
 }
 
-// identitySigner returns a signer that already has the certificate of an identity. answer replaces
-// the responses of the log.
+// identitySigner returns a signer for an identity, with a certificate and a test log. If answer is
+// not nil, it may respond instead of the log.
 func identitySigner(t *testing.T, answer func(call int, w http.ResponseWriter, entry map[string]any) bool) (*Signer, *rekorV1) {
 	t.Helper()
 	virtual, err := ca.NewVirtualSigstore()
@@ -168,7 +168,8 @@ func identitySigner(t *testing.T, answer func(call int, w http.ResponseWriter, e
 	}, rekor
 }
 
-// conflict responds that the log entry exists already.
+// conflict is an answer for rekorV1: it responds with the status for an entry that the log already
+// has.
 func conflict(_ int, w http.ResponseWriter, _ map[string]any) bool {
 	w.Header().Set("Location", "/api/v1/log/entries/"+entryID)
 	w.WriteHeader(http.StatusConflict)

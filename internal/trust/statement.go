@@ -72,7 +72,8 @@ func (st Statement) marshal() ([]byte, error) {
 	return body, nil
 }
 
-// head returns the JSON of the statement before the predicate.
+// head returns the JSON of the statement up to the predicate: the type, the subjects and the
+// predicate type.
 func (st Statement) head() ([]byte, error) {
 	subjects := make([]wireSubject, len(st.Subjects))
 	for i, s := range st.Subjects {

@@ -42,7 +42,7 @@ var comparators = map[string]func(a, b string) (int, error){
 	"swift":    compareSemantic,
 }
 
-// Types lists the supported types for messages.
+// Types returns the supported purl types for messages, sorted and separated by commas.
 func Types() string {
 	return strings.Join(slices.Sorted(maps.Keys(comparators)), ", ")
 }
@@ -121,7 +121,8 @@ func parsed[V interface{ Compare(V) int }](scheme string, parse func(string) (V,
 	return one.Compare(two), nil
 }
 
-// debianVersion has Compare on the value. The library's type has it only on the pointer.
+// debianVersion is a deb.Version with a method Compare on the value, as parsed requires. The
+// library's type has this method only on the pointer.
 type debianVersion struct{ deb.Version }
 
 func newDebianVersion(s string) (debianVersion, error) {
@@ -250,7 +251,8 @@ func compareRPMSegments(a, b string) int {
 	}
 }
 
-// cutSegment splits s after its leading digits or its leading letters.
+// cutSegment splits s after its leading digits if numeric is true, and after its leading letters
+// otherwise.
 func cutSegment(s string, numeric bool) (segment, rest string) {
 	end := strings.IndexFunc(s, func(r rune) bool {
 		return r >= 0x80 || !isAlphanumeric(byte(r)) || isDigit(byte(r)) != numeric

@@ -33,9 +33,9 @@ func Upgrade(purlType, installed string, fixes [][]string) (string, error) {
 		return "", err
 	}
 	numbers := lineNumbers(lists)
-	// A higher version can belong to a newer release line, where another vulnerability was fixed
-	// later. Each step picks a higher version, so a list is left behind at most once for each of its
-	// versions.
+	// Check the lists in turn until all of them accept the same version. A higher version can
+	// belong to a newer release line, where another vulnerability was fixed later. The loop ends,
+	// because every change of the version picks a higher version from the lists.
 	for unchanged, i := 0, 0; unchanged < len(lists); i = (i + 1) % len(lists) {
 		next, err := lists[i].fixed(purlType, best, numbers)
 		if err != nil {
@@ -78,10 +78,12 @@ func sorted(purlType string, versions []string) (line, error) {
 	return slices.Compact(l), failed
 }
 
-// start returns the version to begin the search with: the highest of the versions that end the
-// affected ranges with the installed version. Without a usable installed version, the release line
-// is unknown, and only the newest line is safe. A list without a version above the installed one is
-// an error: its fixes belong to other release lines.
+// start returns the version to begin the search with. For each vulnerability, it takes the lowest
+// fixed version above the installed version, and returns the highest of these versions. If the
+// installed version cannot be compared, the release line is unknown, and start takes the highest
+// fixed version instead, because only the newest line is safe. If all fixed versions of a
+// vulnerability are at or below the installed version, start returns an error: these fixes belong
+// to other release lines.
 func start(purlType, installed string, lists []line) (string, error) {
 	best := ""
 	for _, l := range lists {
@@ -110,9 +112,9 @@ func start(purlType, installed string, lists []line) (string, error) {
 	return best, nil
 }
 
-// lineNumbers returns how many leading numbers of a version identify its release line: one more than
-// two fixes of the same vulnerability have in common. With 1.25.13 and 1.26.6 it is two, because these
-// fixes show that 1.25 and 1.26 are maintained apart.
+// lineNumbers returns how many leading numbers of a version identify its release line: one more
+// than two fixes of the same vulnerability have in common. With 1.25.13 and 1.26.6 it is two,
+// because these fixes show that 1.25 and 1.26 are separate release lines.
 func lineNumbers(lists []line) int {
 	n := 0
 	for _, l := range lists {
@@ -176,7 +178,7 @@ func dotted(version string) ([]string, bool) {
 	return strings.Split(strings.TrimPrefix(version, "v"), "."), true
 }
 
-// shared returns how many leading numbers two versions have in common.
+// shared returns how many leading numbers of the two versions are equal.
 func shared(a, b string) int {
 	one, two := number.FindAllString(a, -1), number.FindAllString(b, -1)
 	n := 0

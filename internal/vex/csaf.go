@@ -83,8 +83,8 @@ type vulnerability struct {
 	} `json:"threats"`
 }
 
-// The values that the CSAF standard defines. An empty status means that the value does not state
-// whether a product is affected.
+// These are the values that the CSAF standard defines. In csafStatuses, "" means that the status
+// does not state whether a product is affected.
 var (
 	csafStatuses = map[string]Status{
 		"known_not_affected": NotAffected, "fixed": Fixed, "first_fixed": Fixed, "known_affected": Affected,

@@ -131,7 +131,8 @@ func analysis(v cdx.Vulnerability) (Statement, error) {
 	return out, nil
 }
 
-// refs finds the components of a BOM by their bom-ref.
+// refs maps each bom-ref of a BOM to its component. product is the product that the BOM describes,
+// or nil.
 type refs struct {
 	of      map[string]*cdx.Component
 	product *cdx.Component
@@ -155,8 +156,8 @@ func (r refs) add(components []cdx.Component) error {
 	return nil
 }
 
-// resolve returns the names of the product, and of the affected package in it, for a reference in
-// "affects".
+// resolve returns the names of the product and of the affected package in it. ref is a reference in
+// "affects". If the affected component is itself the product, subcomponents is nil.
 func (r refs) resolve(ref string) (products, subcomponents []string, err error) {
 	c, known := r.of[ref]
 	switch {

@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// Limits for one VEX document.
+// Limits for one VEX document: its size in bytes, and the number of statements in it.
 const (
 	maxBytes      = 10 << 20
 	maxStatements = 100_000

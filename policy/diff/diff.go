@@ -104,7 +104,7 @@ func Snapshots(before, after Snapshot) []Change {
 	return c
 }
 
-// changes is the result of Snapshots while it is being built.
+// changes collects the result of Snapshots.
 type changes []Change
 
 func (c *changes) add(change Change, format string, args ...any) {
@@ -166,7 +166,8 @@ func newEntries(d *policy.Decision) *entries {
 	return j
 }
 
-// find returns the strictest entry about the same finding or violation as e, or nil.
+// find returns the strictest entry in j about the same finding or violation as e, or nil if j has
+// none.
 func (j *entries) find(e *explain.Explanation) *explain.Explanation {
 	found := len(j.all)
 	for _, k := range entryKeys(e) {

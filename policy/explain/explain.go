@@ -152,7 +152,8 @@ func (e *Explanation) explainRule(policies []explained) {
 		return
 	}
 	for _, p := range policies {
-		// A rule without a position is a default of every policy.
+		// A rule without a position is a default rule of every policy, so each policy needs an
+		// exception.
 		if e.Position.File == "" || e.Position.File == p.File {
 			e.ExceptIn = append(e.ExceptIn, placeIn(p.Policy))
 		}

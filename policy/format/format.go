@@ -38,7 +38,8 @@ func formatYAML(n *yaml.Node) ([]byte, error) {
 	return b.Bytes(), enc.Close()
 }
 
-// document returns p as the top-level mapping of a policy file.
+// document returns the content of a policy file as a YAML mapping. It omits keys with default
+// values.
 func document(p *policy.Policy) *yaml.Node {
 	n := mappingNode()
 	add(n, "version", scalarNode("!!int", strconv.Itoa(version)))

@@ -89,18 +89,19 @@ func sortProblems(problems []policy.Problem) {
 	})
 }
 
-// rules reports rules about findings that have no effect.
+// rules reports the rules without effect among the rules about findings.
 func rules(p *policy.Policy) []policy.Problem {
 	return rulesOf(p, func(*policy.Rule) bool { return true })
 }
 
-// rulesOf compares the rules that ofInterest selects with all rules of p.
+// rulesOf reports each rule that ofInterest selects and that has no effect because of another rule
+// of p.
 func rulesOf(p *policy.Policy, ofInterest func(*policy.Rule) bool) []policy.Problem {
 	var problems []policy.Problem
 	// A rule that blocks decides before one that warns, wherever it is in the file.
 	ordered := slices.Clone(p.Rules)
 	slices.SortStableFunc(ordered, func(a, b policy.Rule) int { return cmp.Compare(a.Effect, b.Effect) })
-	// A rule that never fires need not be compared with later rules. The rule that covers it also
+	// Do not compare later rules with a rule that never decides: the rule that covers it also
 	// covers everything that it covers.
 	var alive []rule
 	for _, r := range withIDs(ordered) {
@@ -124,7 +125,7 @@ func rulesOf(p *policy.Policy, ofInterest func(*policy.Rule) bool) []policy.Prob
 	return problems
 }
 
-// scopes checks the rules of every scope.
+// scopes returns the problems of all scopes of a policy.
 func scopes(p *policy.Policy) []policy.Problem {
 	var problems []policy.Problem
 	for i := range p.Images {
@@ -189,8 +190,8 @@ func withIDs(rules []policy.Rule) []rule {
 	return out
 }
 
-// covering returns the first of rules that always decides instead of r, or nil. It matches
-// everything that r matches, and its grace period is not longer.
+// covering returns the first rule in rules that always decides instead of r, or nil. Such a rule
+// matches everything that r matches, and its grace period is not longer.
 func covering(p *policy.Policy, rules []rule, r rule) *rule {
 	for i := range rules {
 		a := &rules[i]
@@ -207,8 +208,8 @@ func covering(p *policy.Policy, rules []rule, r rule) *rule {
 	return nil
 }
 
-// covers reports whether r matches everything that b matches. It only compares single conditions,
-// so it can miss such a pair.
+// covers reports whether r matches everything that b matches. It compares the rules condition by
+// condition, so it can return false although r matches everything that b matches.
 func (r *rule) covers(b *rule) bool {
 	// Every finding reaches the severity negligible, so negligible is equivalent to no minimum.
 	return max(r.Severity, evidence.SeverityNegligible) <= max(b.Severity, evidence.SeverityNegligible) &&

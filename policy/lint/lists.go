@@ -23,7 +23,7 @@ type lists struct {
 	problems []policy.Problem
 }
 
-// allLists checks the lists that apply to all images.
+// allLists checks the policy's own lists of rules, which apply to all images.
 func allLists(p *policy.Policy) []policy.Problem {
 	l := lists{Policy: p, varying: exceptedRules(p), about: func(_, _ policy.Position) bool { return true }}
 	for i := range p.Images {
@@ -39,7 +39,7 @@ func scopedLists(p, merged *policy.Policy, added map[policy.Position]bool) []pol
 	return l.lint()
 }
 
-// exceptedRules returns the names of all rules that have exceptions.
+// exceptedRules returns the names of all rules that an exception names.
 func exceptedRules(p *policy.Policy) map[string]bool {
 	names := map[string]bool{}
 	for _, e := range slices.Concat(exceptionLists(p)...) {
@@ -81,7 +81,8 @@ func (l *lists) addsNothing(name string, at policy.Position, by string, other po
 	}
 }
 
-// packages compares rule i with rule j, if rule j denies packages.
+// packages reports rule i if rule j denies the same packages, so that rule i adds nothing or no
+// image can satisfy both rules.
 func (l *lists) packages(i, j int) {
 	r, deny := &l.Packages[i], &l.Packages[j]
 	covers := func(pattern string) bool { return pattern != "" && match.CoversPURL(deny.Deny, pattern) }
@@ -97,7 +98,8 @@ func (l *lists) packages(i, j int) {
 	}
 }
 
-// licenses reports licenses that one rule allows and the other denies.
+// licenses reports the patterns that the rule allow allows although the rule deny denies every
+// license that they match.
 func (l *lists) licenses(allow, deny *policy.LicenseRule) {
 	if len(allow.Allow) == 0 || len(deny.Deny) == 0 || deny.Effect != policy.Block || l.varying[deny.Name] ||
 		deny.Package != "" && (allow.Package == "" || !match.CoversPURL(deny.Package, allow.Package)) {
@@ -150,7 +152,7 @@ func subset(a, b []string) bool {
 	return !slices.ContainsFunc(a, func(s string) bool { return !slices.Contains(b, s) })
 }
 
-// distribution reports "notAllowed" without the list "allow".
+// distribution reports a policy that sets "notAllowed" without "allow".
 func distribution(p *policy.Policy) []policy.Problem {
 	const message = `"notAllowed" has no effect without "allow"`
 	allowed := p.Distribution.Allow != nil

@@ -118,7 +118,8 @@ func (r evidenceReader) fields(v reflect.Value) []strict.Field {
 	return fields
 }
 
-// slice sets the list even if it is empty, so that no default replaces an empty list.
+// slice returns a reader of a list. The reader sets the list even if it is empty, so that no
+// default replaces an empty list.
 func (r evidenceReader) slice(v reflect.Value) strict.Reader {
 	return func(key, value *yaml.Node) {
 		v.Set(reflect.MakeSlice(v.Type(), 0, len(value.Content)))
@@ -130,7 +131,7 @@ func (r evidenceReader) slice(v reflect.Value) strict.Reader {
 	}
 }
 
-// texts reads a mapping of text to text.
+// texts returns a reader of a mapping with texts as keys and values.
 func (r evidenceReader) texts(v reflect.Value) strict.Reader {
 	return func(key, value *yaml.Node) {
 		v.Set(reflect.MakeMap(v.Type()))
@@ -151,7 +152,7 @@ func (r evidenceReader) texts(v reflect.Value) strict.Reader {
 	}
 }
 
-// plain reads a text, a number or a bool.
+// plain returns a reader of a text, a number or a bool.
 func (r evidenceReader) plain(v reflect.Value) strict.Reader {
 	switch v.Kind() {
 	case reflect.String: // any text is allowed: for example, an image may have any name

@@ -159,7 +159,7 @@ func (d *decoder) expectation(to *Expectation) strict.Reader {
 	}
 }
 
-// expected reads a list of expectations, which may be empty.
+// expected returns a reader of a list of expectations. An empty list is valid.
 func (d *decoder) expected(to *[]Expected) strict.Reader {
 	return func(key, value *yaml.Node) {
 		*to = []Expected{}
@@ -176,7 +176,7 @@ func (d *decoder) expected(to *[]Expected) strict.Reader {
 	}
 }
 
-// truth reads the value true or false.
+// truth returns a reader of the values true and false.
 func (d *decoder) truth(to *bool) strict.Reader {
 	return strict.Scalar(d.Decoder, to, "true or false", func(s string) (bool, error) {
 		switch s {

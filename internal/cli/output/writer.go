@@ -39,6 +39,8 @@ type Options struct {
 	Tool           report.Tool
 	// Targets are the reports to write.
 	Targets []Target
+	// Inputs are the local files and folders that the command reads. No output may replace them.
+	Inputs []string
 	// Text configures the text report. Color is the value of --color.
 	Text  report.TextOptions
 	Color string
@@ -120,6 +122,11 @@ func (o Options) check() error {
 		places = append(places, place{"--audit-log", o.Records.Audit})
 	}
 	for i, a := range places {
+		for _, input := range o.Inputs {
+			if samePlace(a.path, input) || isInside(a.path, input) {
+				return exit.Usagef("%s %q would change %q, which this command reads", a.flag, a.path, input)
+			}
+		}
 		for _, b := range places[:i] {
 			if samePlace(a.path, b.path) {
 				return exit.Usagef("%s and %s name the same file %q", b.flag, a.flag, a.path)
@@ -127,6 +134,17 @@ func (o Options) check() error {
 		}
 	}
 	return nil
+}
+
+// isInside reports whether a file is inside a folder.
+func isInside(file, folder string) bool {
+	at, _, err := disk.Resolve(file)
+	in, info, inErr := disk.Resolve(folder)
+	if err != nil || inErr != nil || info == nil || !info.IsDir() {
+		return false
+	}
+	rel, err := filepath.Rel(in, at)
+	return err == nil && filepath.IsLocal(rel)
 }
 
 // samePlace reports whether two paths name the same file, also through links or if the file does not

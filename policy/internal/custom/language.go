@@ -18,14 +18,16 @@ import (
 	"github.com/imagegate/imagegate/policy/evidence"
 )
 
-// Limits of an expression. Costs are in cel-go's units: about one for each field that is read, each
-// operator, and each ten characters that are examined.
+// Limits of an expression: the length of its text, and the cost of one evaluation. Costs are in
+// cel-go's units: about one for each field that is read, each operator, and each ten characters
+// that are examined.
 const (
 	maxCELText = 16 << 10 // in characters
 	// maxCost limits one evaluation for a finding or package. An expression may loop over all
 	// packages once, but not once for each package.
 	maxCost = 1_000_000
-	// maxPlatformCost limits one evaluation for a platform.
+	// maxPlatformCost limits one evaluation for a platform. The limit is higher, because such a
+	// rule is evaluated only once for each platform.
 	maxPlatformCost = 10_000_000
 )
 

@@ -177,7 +177,8 @@ func (r Rule) condition(vars *variables) (bool, error) {
 	return bool(b), nil
 }
 
-// text returns the message of the violation.
+// text evaluates the message expression of the rule. Without a message expression, it returns a
+// text that names the rule.
 func (r Rule) text(vars *variables) (string, error) {
 	matched := fmt.Sprintf("matched by the rule %q", r.Name)
 	if r.Program.message == nil {
@@ -194,7 +195,8 @@ func (r Rule) text(vars *variables) (string, error) {
 	return wording.Clip(cmp.Or(strings.TrimSpace(string(s)), matched), maxMessage), nil
 }
 
-// Limits of texts in a violation, in characters.
+// Limits for the length of a rule's message, of an error of cel-go, and of the name of a package or
+// platform, in characters. Longer texts are shortened.
 const (
 	maxMessage   = 1000
 	maxErrorText = 200

@@ -120,7 +120,7 @@ func TestCustomRuleAboutFindings(t *testing.T) {
 		{`finding.severity == severity.high`, ``, true, `matched by the rule "a rule"`},
 		{`finding.severity > severity.high`, ``, false, ""},
 		{`finding.severity in [severity.critical, severity.unknown]`, ``, false, ""},
-		{`finding.severity < severity.medium`, ``, true, `matched by the rule "a rule"`}, // the condition is true at the severity low
+		{`finding.severity < severity.medium`, ``, true, `matched by the rule "a rule"`}, // true at the lower severity low, so it matches
 		{`finding.epss.score > 0.5 && finding.epss.percentile > 0.8`, ``, true, `matched by the rule "a rule"`},
 		{`has(finding.kev) && !finding.kev.ransomware`, `"exploited since " + string(finding.kev.added)`, true, "exploited since 2026-06-14T12:00:00Z"},
 		{`has(finding.kev) && has(finding.kev.due)`, ``, false, ""},

@@ -52,8 +52,8 @@ func CheckPorts(s string) error {
 	return err
 }
 
-// within reports whether all ports of p are in a single one of the ranges. It does not combine
-// several ranges.
+// within reports whether one of the ranges contains all ports of p. It does not combine several
+// ranges.
 func (p ports) within(ranges []ports) bool {
 	for _, r := range ranges {
 		if p.protocol == r.protocol && r.first <= p.first && p.last <= r.last {

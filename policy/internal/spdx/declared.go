@@ -22,8 +22,9 @@ func NewDeclared(texts []string) Declared {
 	return d
 }
 
-// Hits reports whether one of the declared expressions has a bad license in every choice. One such
-// expression is enough, because all expressions of a package apply.
+// Hits reports whether the user of the package cannot avoid a license that is bad. One declared
+// expression that does not offer such a choice is enough, because all declared expressions apply.
+// See [Expression.Hits].
 func (d *Declared) Hits(bad func(*License) bool) bool {
 	return slices.ContainsFunc(d.expressions, func(x Expression) bool { return x.Hits(bad) })
 }

@@ -33,7 +33,8 @@ type Expression struct {
 	choice   bool         // true if OR joins the operands, false if AND joins them
 }
 
-// Hits reports whether every choice has a bad license, so that the user cannot avoid bad licenses.
+// Hits reports whether the user cannot avoid a license that is bad: whichever operand of each OR
+// the user chooses, at least one of the licenses that then apply is bad.
 func (x *Expression) Hits(bad func(*License) bool) bool {
 	if len(x.operands) == 0 {
 		return bad(&x.license)
@@ -125,7 +126,7 @@ func (l *License) atLeast(id string) bool {
 	return at.family == from.family && at.version >= from.version
 }
 
-// licenseList is the SPDX list of licenses, in lower case.
+// licenseList is the SPDX list of licenses. All text except names is in lower case.
 type licenseList struct {
 	names                []string        // the names of the licenses as the SPDX list writes them, sorted
 	licenses, exceptions map[string]bool // names in the SPDX list, including deprecated ones
@@ -203,7 +204,8 @@ func (p *expressionParser) operator(upper, lower string) bool {
 func (p *expressionParser) choice() (Expression, error) { return p.joined("OR", "or", p.both) }
 func (p *expressionParser) both() (Expression, error)   { return p.joined("AND", "and", p.simple) }
 
-// joined parses operands that are separated by one operator.
+// joined parses one or more operands that are separated by the same operator, such as "a AND b AND
+// c". operand parses one of them.
 func (p *expressionParser) joined(upper, lower string, operand func() (Expression, error)) (Expression, error) {
 	x, err := operand()
 	if err != nil || !p.operator(upper, lower) {

@@ -63,7 +63,8 @@ func NewPatterns(list []string) Patterns {
 	return patterns
 }
 
-// Deny reports whether a pattern denies l, or denies every version of l that the user can choose.
+// Deny reports whether a pattern matches l. For a license "or later", it also returns true if the
+// patterns deny each version that the user can choose.
 func (patterns Patterns) Deny(l *License) bool {
 	for i := range patterns {
 		p := &patterns[i]
@@ -74,8 +75,9 @@ func (patterns Patterns) Deny(l *License) bool {
 	return l.later && !slices.ContainsFunc(l.versions(), func(v License) bool { return !patterns.Deny(&v) })
 }
 
-// Allow reports whether a pattern allows l, or a version of l that the user can choose. An unknown
-// license is never allowed, not even by "*".
+// Allow reports whether a pattern matches l. For a license "or later", it also returns true if the
+// patterns allow at least one version that the user can choose. An unknown license is never
+// allowed, not even by "*".
 func (patterns Patterns) Allow(l *License) bool {
 	if !l.Known {
 		return false

@@ -5,13 +5,15 @@ import (
 	"testing"
 )
 
-// denied reports whether a package with these licenses has a denied license in every choice.
+// denied reports whether the user of a package with these declared licenses cannot avoid the denied
+// licenses.
 func denied(patterns []string, licenses ...string) bool {
 	d := NewDeclared(licenses)
 	return d.Hits(NewPatterns(patterns).Deny)
 }
 
-// allowed reports whether a choice of the license expressions has only allowed licenses.
+// allowed reports whether the user of a package with these declared licenses can choose only
+// allowed licenses.
 func allowed(patterns []string, licenses ...string) bool {
 	p, d := NewPatterns(patterns), NewDeclared(licenses)
 	return !d.Unread && !d.Hits(func(l *License) bool { return !p.Allow(l) })
@@ -22,8 +24,8 @@ func isUnknown(licenses ...string) bool {
 	return d.Unread || d.Hits(func(l *License) bool { return !l.Known })
 }
 
-// TestChoiceIsNotAWayOut checks that a package is denied if every choice has a denied license, and
-// that all declared license texts apply.
+// TestChoiceIsNotAWayOut checks that a package is denied if each alternative of a license
+// expression includes a denied license. If a package declares several licenses, all of them apply.
 func TestChoiceIsNotAWayOut(t *testing.T) {
 	for _, test := range []struct {
 		pattern  string
@@ -97,7 +99,8 @@ func TestLicenseExpressionIsBounded(t *testing.T) {
 			t.Errorf("%.20q... is read", s)
 		}
 	}
-	// Multiplied out, this expression would have 2^800 choices.
+	// This expression has 2^800 combinations of alternatives, so a check of each combination would
+	// never end.
 	if denied([]string{"MIT"}, strings.Repeat("(MIT OR Zlib) AND ", 800)+"Zlib") {
 		t.Error("denied")
 	}
@@ -122,7 +125,7 @@ func FuzzLicenseExpression(f *testing.F) {
 		if !denied([]string{"*"}, s) {
 			t.Errorf("%q: * denies all", s)
 		}
-		// A condition and its negation give opposite results, through all operators.
+		// Joining an expression with itself by AND must not change the result.
 		both := denied([]string{"MIT"}, s)
 		if nested := denied([]string{"MIT"}, "("+s+") AND ("+s+")"); nested != both && len(s) < MaxExpression/4 && !strings.Contains(s, strings.Repeat("(", 10)) {
 			t.Errorf("%q: denied %v, and twice the same %v", s, both, nested)

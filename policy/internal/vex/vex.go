@@ -20,7 +20,8 @@ type Rule struct {
 	Accept []evidence.VEXStatus
 	// Justifications lists the only accepted justifications for not_affected. Empty accepts any.
 	Justifications []string
-	// Trusts reports whether a statement counts at all.
+	// Trusts reports whether the policy trusts the source of a statement. All other statements are
+	// ignored.
 	Trusts func(*evidence.VEXStatement) bool
 }
 
@@ -139,7 +140,8 @@ func (all *Statements) Removing(f *indexed.Finding) *evidence.VEXStatement {
 	return deciding.VEXStatement
 }
 
-// covers reports whether s is about f's package, if its product is p.
+// covers reports whether the statement s is about the package of the finding f, because of its
+// product p.
 func (all *Statements) covers(s *statement, p *product, f *indexed.Finding) bool {
 	// A statement that removes the finding must name exactly the package, or the image with the
 	// package. A statement that keeps the finding counts without this precision.
