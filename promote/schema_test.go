@@ -35,8 +35,8 @@ var update = flag.Bool("update", false, "write docs/schemas and the generated pa
 
 const statementsDoc = "../docs/statements.md"
 
-// schemas are the parts of statements that imagegate defines, by the name of their file in
-// docs/schemas.
+// schemas maps each file in docs/schemas to the Go type that it describes. These types are the parts of
+// signed statements that imagegate defines itself.
 var schemas = map[string]struct {
 	of    reflect.Type
 	title string

@@ -117,7 +117,9 @@ func declined(in io.Reader, src *transfer) error {
 // usually have ten bytes.
 const maxHeader = 4 << 10
 
-// checksum is a sentinel: a gzip member whose random content the creator of a layer cannot predict.
+// checksum is a gzip member with random content, a sentinel that is appended to the layer. If the
+// output of the decompressor ends with the content, the decompressor has read the whole layer. The
+// creator of a layer cannot predict the content, and so cannot forge it.
 type checksum struct{ member, content []byte }
 
 // checksumSize is the size of the sentinel's content, in bytes.

@@ -21,8 +21,8 @@ type file struct {
 	// regular is true for a regular file: each delivered record is synced to disk, and records can
 	// be read back.
 	regular bool
-	// device is true for a device: probe writes an empty line to find out whether a record can be
-	// written.
+	// device is true if the log is a device, such as a terminal. For a device, probe writes an empty
+	// line to find out whether records can be written.
 	device bool
 	keep   bool // the caller closes f
 }

@@ -16,7 +16,7 @@ func doctorCommand(s Streams) *cli.Command {
 			"command that fixes each problem. Without references it checks only this machine.\n\n" +
 			"To prove the right to write to APPROVED, doctor starts an upload and cancels it. The exit code\n" +
 			"is 0 if no check fails. Otherwise it is the code of a run that has the first failed problem.",
-		Flags: []cli.Flag{policyFlag, keyFlag("test `KEY` by signing a sample text: a file in cosign's format or plain PEM, or awskms://, gcpkms://, azurekms://, hashivault://"),
+		Flags: []cli.Flag{policyFlag, keyFlag("sign a sample text with `KEY`, to test it. KEY is a file in cosign's format or plain PEM, or awskms://, gcpkms://, azurekms://, hashivault://"),
 			keylessFlag, identityTokenFlag, signingConfigFlag, trustedRootFlag, tufMirrorFlag, tufRootFlag, insecureFlag, doctorcmd.OutputFlag,
 			cacheFlag, tempFlag, sharedFlag, offlineFlag, feedFlag, plainFeedFlag},
 		Action: func(c *cli.Context) error { return runDoctor(c, s) },

@@ -397,8 +397,8 @@ func TestIsAppended(t *testing.T) {
 }
 
 // TestFileThatOthersCouldWriteIsUntrusted checks that root rejects another user's file in a folder
-// that all users can write to. In a folder that only one user can write to, the same file is
-// accepted, because root may read the files of users.
+// that all users can write to. In a folder that only the owner of the file can write to, root accepts
+// the same file: no third user could have put it there.
 func TestFileThatOthersCouldWriteIsUntrusted(t *testing.T) {
 	needRoot(t)
 	for _, c := range []struct {

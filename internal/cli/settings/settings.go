@@ -32,7 +32,7 @@ const (
 func ownFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: namedName, EnvVars: []string{namedVariable},
-			Usage: "read the values of flags from the configuration `FILE` (default: " + config.Name + " in this folder or a parent folder, which may set only some keys)"},
+			Usage: "read the values of flags from the configuration `FILE` (default: " + config.Name + " in this folder or a parent folder; a file found this way can set only a few keys)"},
 		&cli.BoolFlag{Name: noneName, EnvVars: []string{noneVariable}, Usage: "read no configuration file"},
 	}
 }
