@@ -211,7 +211,7 @@ test('copying takes the exact command', async () => {
   await page.waitForFunction(() => document.getElementById('announce').textContent === 'Copied');
   await page.locator('.copy-all').first().click();
   const all = (await page.evaluate(() => navigator.clipboard.readText())).split('\n');
-  assert.ok(all.length > 2 && all.every((line) => /^(apt-get|npm) /.test(line)), all.join('\n'));
+  assert.ok(all.length > 1 && all.every((line) => /^(apt-get|npm) /.test(line)), all.join('\n'));
 });
 
 test('dark mode follows the system, and the button overrides it', async () => {

@@ -193,6 +193,11 @@ func TestPrepareFailsIfTheLogCannotBeWritten(t *testing.T) {
 }
 
 func TestTargets(t *testing.T) {
+	for target, want := range map[string]bool{"": false, "-": false, "syslog": false, "syslog+udp://h": false, "https://h": false, "audit.log": true, "./syslog": true} {
+		if got := IsFile(target); got != want {
+			t.Errorf("IsFile(%q) is %v", target, got)
+		}
+	}
 	for _, target := range []string{"", "syslog:", "syslog+tcp://", "syslog+tcp://u:p@h", "syslog+http://h", "syslog+unix://h/dev/log", "https://h/audit", "syslog+tcp://h/path", "syslog+tcp://h?q=1"} {
 		_, _, err := Open(t.Context(), target, Options{Spool: t.TempDir()})
 		var invalid *TargetError

@@ -222,5 +222,5 @@ func IsRemote(target string) bool {
 // IsFile reports whether a target of [Open] is the path of a file.
 func IsFile(target string) bool {
 	network, _, isURL := parseSyslog(target)
-	return target != "-" && target != "syslog" && network == "" && !isURL
+	return target != "" && target != "-" && target != "syslog" && network == "" && !isURL
 }
