@@ -30,7 +30,7 @@ func Metrics(w io.Writer, r report.Report, exitCode int) error {
 	m.add("imagegate_run_duration_seconds", r.Finished.Sub(r.Started).Seconds(), image)
 	m.head("imagegate_bytes_read", "Bytes read from the staging registry.")
 	m.add("imagegate_bytes_read", float64(r.Transfer.BytesRead), image)
-	if r.Decision != nil {
+	if r.Decision != nil && !v.Outcome.IsFailure() {
 		m.head("imagegate_problems", "Problems by status, as in every report.")
 		for _, one := range []struct {
 			status report.Status

@@ -221,6 +221,8 @@ func TestMetricsAreValid(t *testing.T) {
 	passed.Decision = &policy.Decision{Passed: true, Until: passed.Finished.Add(time.Hour)}
 	passed.Input.Database.Built = passed.Started
 	failed := report.Report{Error: &report.Error{Class: report.ClassRegistry, Message: "503"}}
+	unfinished := passed
+	unfinished.Error = failed.Error
 	for name, c := range map[string]struct {
 		report   report.Report
 		success  float64
@@ -228,6 +230,7 @@ func TestMetricsAreValid(t *testing.T) {
 		problems int
 	}{
 		"denied": {result(), 1, 0, 4}, "passed": {passed, 1, 1, 4}, "failed": {failed, 0, 0, 0},
+		"passed, then failed": {unfinished, 0, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer

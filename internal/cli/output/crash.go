@@ -50,8 +50,8 @@ func (o *Writer) tellWritten(code int) {
 	_ = o.Streams.Child.State(crashState{TempDir: o.TempDir, Code: &code})
 }
 
-// Crashed writes the reports for a child process that crashed, and returns the exit code, which is
-// never the code of a denial.
+// Crashed writes the reports for a child process that crashed, and returns the exit code. It is the
+// code of a denial only if the run had ended with a denial before the crash.
 func Crashed(s Streams, r supervise.Result) int {
 	ctx := context.Background()
 	var err error = &exit.Fault{Reason: reasonOf(r), Trace: r.Trace}
