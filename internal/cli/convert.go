@@ -55,7 +55,7 @@ func runReportConvert(c *cli.Context, s Streams) error {
 			return exit.Usagef("--output %s: a report has no SBOM: check the image with --output %s=FILE", name, name)
 		}
 	}
-	targets, err := output.ParseTargets(c.StringSlice("output"), formats.ReportNames())
+	targets, err := output.ParseTargets(c.StringSlice("output"), formats.ReportNames(), args[0])
 	if err != nil {
 		return err
 	}

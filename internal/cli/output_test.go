@@ -100,3 +100,33 @@ func TestEvidenceForAnotherUserIsRefusedBefore(t *testing.T) {
 		}
 	}
 }
+
+// TestResultDoesNotReplaceTheReport checks that the commands that read a report refuse to write their
+// result over it.
+func TestResultDoesNotReplaceTheReport(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, name := range []string{"a.json", "b.json"} {
+		if err := os.WriteFile(name, []byte("kept"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{
+		{"report", "convert", "a.json", "--output", "csv=a.json"},
+		{"report", "diff", "a.json", "b.json", "--output", "json=./b.json"},
+		{"explain", "CVE-1", "--report", "a.json", "--output", "json=a.json"},
+		{"replay", "a.json", "--output", "json=a.json"},
+		{"replay", "a.json", "--report", "b.json", "--output", "json=b.json"},
+		{"replay", "a.json", "--policy", "b.json", "--output", "json=b.json"},
+	} {
+		var stderr bytes.Buffer
+		code := Run(t.Context(), append([]string{"imagegate"}, args...), Streams{In: strings.NewReader(""), Out: io.Discard, Err: &stderr})
+		if code != exit.UsageCode || !strings.Contains(stderr.String(), "which this command reads") {
+			t.Errorf("%q: exit code %d: %s", args, code, &stderr)
+		}
+	}
+	for _, name := range []string{"a.json", "b.json"} {
+		if data, err := os.ReadFile(name); err != nil || string(data) != "kept" {
+			t.Errorf("%s: %q, %v", name, data, err)
+		}
+	}
+}

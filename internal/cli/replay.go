@@ -48,7 +48,8 @@ func runReplay(c *cli.Context, s Streams) error {
 	if err != nil {
 		return err
 	}
-	targets, err := output.ParseTargets(c.StringSlice("output"), report.ResultNames(replayFormats))
+	targets, err := output.ParseTargets(c.StringSlice("output"), report.ResultNames(replayFormats),
+		append(c.StringSlice("policy"), args[0], c.String("report"))...)
 	if err != nil {
 		return err
 	}

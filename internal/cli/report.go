@@ -58,7 +58,8 @@ func runExplain(c *cli.Context, s Streams) error {
 	if err != nil {
 		return err
 	}
-	targets, err := output.ParseTargets(c.StringSlice("output"), report.ResultNames(report.ExplainFormats))
+	targets, err := output.ParseTargets(c.StringSlice("output"), report.ResultNames(report.ExplainFormats),
+		append(c.StringSlice("policy"), c.String("report"))...)
 	if err != nil {
 		return err
 	}
@@ -149,7 +150,7 @@ func runReportDiff(c *cli.Context, s Streams) error {
 	if err != nil {
 		return err
 	}
-	targets, err := output.ParseTargets(c.StringSlice("output"), report.ResultNames(report.DiffFormats))
+	targets, err := output.ParseTargets(c.StringSlice("output"), report.ResultNames(report.DiffFormats), args...)
 	if err != nil {
 		return err
 	}

@@ -23,8 +23,8 @@ type Target struct {
 }
 
 // ParseTargets parses the values of --output. names are the formats that the command supports. The
-// first one is the default.
-func ParseTargets(flags, names []string) ([]Target, error) {
+// first one is the default. inputs are files that the command reads: no target may replace them.
+func ParseTargets(flags, names []string, inputs ...string) ([]Target, error) {
 	if len(flags) == 0 {
 		flags = names[:1]
 	}
@@ -49,6 +49,9 @@ func ParseTargets(flags, names []string) ([]Target, error) {
 		}
 		seen[place] = true
 		if toFile {
+			if err := checkInputs("--output", file, inputs); err != nil {
+				return nil, err
+			}
 			if info, err := os.Stat(filepath.Dir(file)); err != nil || !info.IsDir() {
 				return nil, exit.Usagef("--output %q: folder %q does not exist", f, filepath.Dir(file))
 			}

@@ -122,15 +122,23 @@ func (o Options) check() error {
 		places = append(places, place{"--audit-log", o.Records.Audit})
 	}
 	for i, a := range places {
-		for _, input := range o.Inputs {
-			if samePlace(a.path, input) || isInside(a.path, input) {
-				return exit.Usagef("%s %q would change %q, which this command reads", a.flag, a.path, input)
-			}
+		if err := checkInputs(a.flag, a.path, o.Inputs); err != nil {
+			return err
 		}
 		for _, b := range places[:i] {
 			if samePlace(a.path, b.path) {
 				return exit.Usagef("%s and %s name the same file %q", b.flag, a.flag, a.path)
 			}
+		}
+	}
+	return nil
+}
+
+// checkInputs returns a usage error if writing a file would change an input of the command.
+func checkInputs(flag, file string, inputs []string) error {
+	for _, input := range inputs {
+		if input != "" && (samePlace(file, input) || isInside(file, input)) {
+			return exit.Usagef("%s %q would change %q, which this command reads", flag, file, input)
 		}
 	}
 	return nil
