@@ -120,7 +120,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/telemetry":         {"gate", "internal/report"},
 		"internal/schemas":           nil,
 		"internal/cli/password":      {"internal/cli/exit"},
-		"internal/cli/exit":          {"gate", "gate/vulndb", "internal/attach", "internal/attestations", "internal/audit", "internal/credentials", "internal/disk", "internal/redact", "internal/registry", "internal/report", "internal/run", "internal/suggest", "policy", "promote"},
+		"internal/cli/exit":          {"gate", "gate/vulndb", "internal/attach", "internal/attestations", "internal/audit", "internal/credentials", "internal/disk", "internal/observe", "internal/redact", "internal/registry", "internal/report", "internal/run", "internal/suggest", "policy", "promote"},
 		"internal/cli/settings":      {"internal/cli/exit", "internal/config", "internal/flags", "internal/formats", "internal/observe", "internal/report"},
 		"internal/cli/doctorcmd":     {"internal/cli/exit", "internal/doctor", "internal/observe", "internal/reference", "internal/trust", "gate", "gate/cache", "gate/vulndb", "policy"},
 		"internal/doctor":            {"gate/cache", "gate/vulndb", "internal/clock", "internal/credentials", "internal/disk", "internal/layout", "internal/registry", "internal/trust", "policy"},

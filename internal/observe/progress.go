@@ -10,7 +10,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -72,8 +71,7 @@ func New(w io.Writer, o Options) (p gate.Progress, stop func(), err error) {
 	every := remind
 	switch {
 	case o.Format == "json":
-		logger := slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{ReplaceAttr: printable}))
-		to = &lines{log: logger.Info, redact: o.Redact}
+		to = &lines{log: jsonLogger(w).Info, redact: o.Redact}
 	case mode == TTY || mode == Auto && o.Terminal:
 		to, every = &board{w: w, width: o.Width, color: o.Color}, redraw
 	}

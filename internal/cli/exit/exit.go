@@ -21,6 +21,7 @@ import (
 	"github.com/imagegate/imagegate/internal/audit"
 	"github.com/imagegate/imagegate/internal/credentials"
 	"github.com/imagegate/imagegate/internal/disk"
+	"github.com/imagegate/imagegate/internal/observe"
 	"github.com/imagegate/imagegate/internal/registry"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/run"
@@ -99,8 +100,9 @@ func Classify(ctx context.Context, err error) Verdict {
 
 // settledError is an error whose verdict is recorded, so that a later signal does not change it.
 type settledError struct {
-	verdict Verdict
-	err     error
+	verdict    Verdict
+	err        error
+	structured bool
 }
 
 func (e *settledError) Error() string { return e.err.Error() }
@@ -108,12 +110,12 @@ func (e *settledError) Error() string { return e.err.Error() }
 func (e *settledError) Unwrap() error { return e.err }
 
 // Settle returns err with a verdict that [Classify] returns from now on. It returns a plain denial and
-// nil unchanged, because their verdict never changes.
-func Settle(v Verdict, err error) error {
+// nil unchanged, because their verdict never changes. With structured, [Finish] writes JSON.
+func Settle(v Verdict, err error, structured bool) error {
 	if err == nil || err == ErrDenied { //nolint:errorlint // Finish prints nothing for a denial by itself
 		return err
 	}
-	return &settledError{v, err}
+	return &settledError{v, err, structured}
 }
 
 // ReportError returns err as the error field of a JSON report, with secrets removed.
@@ -141,8 +143,9 @@ func isConfiguration(err error) bool {
 	return errors.As(err, &config)
 }
 
-// Finish prints the error with its hint and returns the exit code. Except after a denial, the last
-// line states whether the command can be retried.
+// Finish prints the error with its hints and returns the exit code. Except after a denial, the last
+// line states whether the command can be retried. With structured logs, all of this is one JSON object
+// on a line.
 func Finish(ctx context.Context, w io.Writer, err error) int {
 	v := Classify(ctx, err)
 	if err == nil || err == ErrDenied { //nolint:errorlint // by itself, a denial has been reported
@@ -152,6 +155,16 @@ func Finish(ctx context.Context, w io.Writer, err error) int {
 	if v.Code == Interrupted {
 		message = interrupted(err)
 	}
+	var crash *Fault
+	var trace []string
+	if errors.As(err, &crash) {
+		trace = traceLines(crash.Trace)
+	}
+	var settled *settledError
+	if errors.As(err, &settled) && settled.structured {
+		observe.LogFailure(w, observe.Failure{Text: message, Hints: hints(err), Trace: trace, Retryable: v.Retryable, ExitCode: v.Code})
+		return v.Code
+	}
 	for i, line := range strings.Split(strings.TrimSpace(message), "\n") {
 		prefix := "imagegate: "
 		if i > 0 {
@@ -159,11 +172,8 @@ func Finish(ctx context.Context, w io.Writer, err error) int {
 		}
 		fmt.Fprintln(w, prefix+report.Sanitize(line))
 	}
-	var crash *Fault
-	if errors.As(err, &crash) {
-		for _, line := range traceLines(crash.Trace) {
-			fmt.Fprintln(w, "           "+line)
-		}
+	for _, line := range trace {
+		fmt.Fprintln(w, "           "+line)
 	}
 	for _, h := range hints(err) {
 		fmt.Fprintln(w, "hint: "+report.Sanitize(h))

@@ -23,6 +23,8 @@ type crashState struct {
 	Targets []Target
 	TempDir string
 	Records Records
+	// Structured is Options.Structured.
+	Structured bool
 	// Code is the exit code of a run that has ended. The written reports and the audit record have
 	// the same code. It is nil before the end.
 	Code *int
@@ -34,14 +36,14 @@ func (o *Writer) Tell() {
 	r := o.Report
 	r.Input = evidence.Input{Image: r.Input.Image}
 	r.Decision, r.Override, r.Attachments = nil, nil, nil
-	state := crashState{Report: r, Targets: o.Targets, TempDir: o.TempDir, Records: o.Records}
+	state := crashState{Report: r, Targets: o.Targets, TempDir: o.TempDir, Records: o.Records, Structured: o.Structured}
 	_ = o.Streams.Child.State(state) // if this fails, a crash report only has less detail
 }
 
 // tellFinal tells the parent the exit code of the run, and that an audit record must still be
 // delivered. After a crash, the parent then keeps the written reports.
 func (o *Writer) tellFinal(code int) {
-	_ = o.Streams.Child.State(crashState{TempDir: o.TempDir, Records: o.Records, Code: &code})
+	_ = o.Streams.Child.State(crashState{TempDir: o.TempDir, Records: o.Records, Structured: o.Structured, Code: &code})
 }
 
 // tellWritten tells the parent the exit code of the run, and that all reports and records are
@@ -76,14 +78,14 @@ func Crashed(s Streams, r supervise.Result) int {
 		return exit.Finish(ctx, s.Err, err)
 	}
 	o := &Writer{Report: state.Report, killed: true,
-		Options: Options{Streams: s, Stop: func() {}, Targets: state.Targets, Records: state.Records}}
+		Options: Options{Streams: s, Stop: func() {}, Targets: state.Targets, Records: state.Records, Structured: state.Structured}}
 	return exit.Finish(ctx, s.Err, o.end(ctx, errors.Join(err, o.resumeRecord(ctx))))
 }
 
 // ended returns the exit code of a run that had ended before its process died. If the audit record
 // was not delivered yet, opening the audit log delivers it.
 func ended(ctx context.Context, s Streams, state crashState) int {
-	o := &Writer{Options: Options{Streams: s, Records: state.Records}}
+	o := &Writer{Options: Options{Streams: s, Records: state.Records, Structured: state.Structured}}
 	err := o.resumeRecord(ctx)
 	if err == nil && o.audit != nil {
 		err = o.audit.Close()

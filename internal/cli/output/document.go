@@ -61,7 +61,7 @@ func (o *Writer) writeDocuments(t Target, format formats.Format) error {
 	case o.Report.Error != nil && o.Report.Error.Class == report.ClassUsage:
 		return t.Remove()
 	default:
-		fmt.Fprintf(o.Streams.Err, "imagegate: warning: the %s document is not written: the run did not catalog the image\n", t.Format)
+		o.warn(fmt.Sprintf("the %s document is not written: the run did not catalog the image", t.Format))
 		return t.Remove()
 	}
 	for _, s := range o.sboms {

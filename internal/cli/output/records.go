@@ -14,6 +14,7 @@ import (
 	"github.com/imagegate/imagegate/internal/audit"
 	"github.com/imagegate/imagegate/internal/cli/exit"
 	"github.com/imagegate/imagegate/internal/disk"
+	"github.com/imagegate/imagegate/internal/observe"
 	"github.com/imagegate/imagegate/internal/report"
 	"github.com/imagegate/imagegate/internal/telemetry"
 )
@@ -157,8 +158,13 @@ func (o *Writer) exportTelemetry(ctx context.Context, code int) {
 	}
 }
 
+// warn writes a warning to standard error, without secrets.
 func (o *Writer) warn(text string) {
-	fmt.Fprintf(o.Streams.Err, "imagegate: warning: %s\n", report.Sanitize(exit.Redact(text)))
+	if text = exit.Redact(text); o.Structured {
+		observe.LogWarning(o.Streams.Err, text)
+		return
+	}
+	fmt.Fprintf(o.Streams.Err, "imagegate: warning: %s\n", report.Sanitize(text))
 }
 
 // traced is a progress display that also records each step in the trace.

@@ -205,7 +205,7 @@ func (o *Writer) end(ctx context.Context, err error) error {
 		err = &exit.Stopped{Err: err, Undone: o.stopped()}
 	}
 	for _, c := range o.Report.Cautions {
-		fmt.Fprintln(o.Streams.Err, "imagegate: warning: "+report.Sanitize(c))
+		o.warn(c)
 	}
 	if v := exit.Classify(ctx, err); v.Code != exit.OK && v.Code != exit.Denial {
 		o.Report.Error = exit.ReportError(v, err)
@@ -221,7 +221,7 @@ func (o *Writer) end(ctx context.Context, err error) error {
 	result := exit.Classify(ctx, err)
 	o.tellWritten(result.Code)
 	o.exportTelemetry(ctx, result.Code)
-	return exit.Settle(result, err)
+	return exit.Settle(result, err, o.Structured)
 }
 
 // writeReports writes every report and returns the joined errors.
@@ -279,7 +279,7 @@ func (o *Writer) writeTarget(t Target) error {
 		return o.writeDocuments(t, format)
 	}
 	if err := format.Check(o.Report); err != nil {
-		fmt.Fprintf(o.Streams.Err, "imagegate: warning: the %s report is not written: %v\n", t.Format, err)
+		o.warn(fmt.Sprintf("the %s report is not written: %v", t.Format, err))
 		return t.Remove()
 	}
 	write := format.Write

@@ -41,3 +41,32 @@ func TestVerdictIsOneStructuredLine(t *testing.T) {
 		}
 	}
 }
+
+// TestFailureIsOneStructuredLine checks the keys of a logged error, and that hostile text in any of its
+// texts cannot break the line.
+func TestFailureIsOneStructuredLine(t *testing.T) {
+	const hostile = "a\x1b[31m\u202e\nb"
+	var out bytes.Buffer
+	LogFailure(&out, Failure{Text: hostile, Hints: []string{hostile}, Trace: []string{hostile}, Retryable: true, ExitCode: 4})
+	LogWarning(&out, hostile)
+	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+	if len(lines) != 2 || strings.ContainsAny(out.String(), "\x1b\u202e") {
+		t.Fatalf("%q", &out)
+	}
+	var failure struct {
+		Level, Msg, Text string
+		Hints, Trace     []string
+		Retryable        bool
+		ExitCode         int
+	}
+	if err := json.Unmarshal([]byte(lines[0]), &failure); err != nil {
+		t.Fatal(err)
+	}
+	if failure.Level != "ERROR" || failure.Msg != "error" || !strings.Contains(failure.Text, "; b") || len(failure.Hints) != 1 || len(failure.Trace) != 1 ||
+		!failure.Retryable || failure.ExitCode != 4 || strings.ContainsAny(failure.Hints[0]+failure.Trace[0], "\x1b\n") {
+		t.Errorf("%+v", failure)
+	}
+	if !strings.Contains(lines[1], `"level":"WARN","msg":"warning","text":"a`) {
+		t.Errorf("%s", lines[1])
+	}
+}
