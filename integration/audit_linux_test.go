@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/imagegate/imagegate/internal/audit"
 	"github.com/imagegate/imagegate/internal/lab"
+	"github.com/imagegate/imagegate/internal/schemas"
 )
 
 // audited returns the records in an audit log. It fails the test if a record does not match the
@@ -30,16 +30,7 @@ func audited(t *testing.T, path string) []audit.Event {
 	if err != nil {
 		t.Fatal(err)
 	}
-	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	compiler := jsonschema.NewCompiler()
-	compiler.AssertFormat()
-	if err := compiler.AddResource(audit.SchemaURI, parsed); err != nil {
-		t.Fatal(err)
-	}
-	schema, err := compiler.Compile(audit.SchemaURI)
+	schema, err := schemas.Compile(text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,26 +140,11 @@ func TestKilledRunHasOneAuditRecord(t *testing.T) {
 			log := filepath.Join(w.dir, "audit.log")
 			cmd := w.command(t, "promote", w.source, w.target, "--policy", w.policy, "--key", w.key, "--audit-log", log)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-			var once sync.Once
-			reached := make(chan struct{})
-			w.registries["approved"].SetHook(func(_ http.ResponseWriter, r *http.Request) bool {
-				if !c.when(r) {
-					return false
-				}
-				_, _ = io.Copy(io.Discard, r.Body)
-				once.Do(func() { close(reached) })
-				<-r.Context().Done()
-				return true
-			})
+			reached := w.hold("approved", c.when)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			select {
-			case <-reached:
-			case <-time.After(time.Minute):
-				_ = cmd.Process.Kill()
-				t.Fatal("the request was not reached")
-			}
+			await(t, cmd, reached)
 			if c.all {
 				if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); err != nil {
 					t.Fatal(err)

@@ -47,33 +47,19 @@ func testInterrupt(t *testing.T, side string, when func(*http.Request) bool, lin
 	var stderr safeBuffer
 	cmd.Stderr = &stderr
 
-	reached := make(chan struct{})
-	var once sync.Once
-	stop := func() { once.Do(func() { close(reached) }) }
+	var reached <-chan struct{}
 	if side != "" {
-		// Hold the request until the client gives up, so that the signal arrives while the request
-		// is in progress.
-		w.registries[side].SetHook(func(_ http.ResponseWriter, r *http.Request) bool {
-			if !when(r) {
-				return false
-			}
-			_, _ = io.Copy(io.Discard, r.Body) // a server detects a closed connection only after it has read the request
-			stop()
-			<-r.Context().Done()
-			return true
-		})
+		reached = w.hold(side, when)
 	} else {
-		stderr.watch(line, stop)
+		seen := make(chan struct{})
+		var once sync.Once
+		stderr.watch(line, func() { once.Do(func() { close(seen) }) })
+		reached = seen
 	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-reached:
-	case <-time.After(time.Minute):
-		_ = cmd.Process.Kill()
-		t.Fatalf("the phase was not reached:\n%s", stderr.String())
-	}
+	await(t, cmd, reached)
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -109,31 +95,46 @@ func testInterrupt(t *testing.T, side string, when func(*http.Request) bool, lin
 	}
 }
 
-// held starts a command and waits until it requests a blob. The registry never responds to that
-// request, so the command hangs.
-func (w *work) held(t *testing.T, args ...string) (*exec.Cmd, *safeBuffer) {
-	t.Helper()
-	reached := make(chan struct{})
+// hold makes a registry hold the requests that match when until the client gives up, so that a signal
+// arrives while the request is in progress. reached is closed when the first of them arrives.
+func (w *work) hold(side string, when func(*http.Request) bool) (reached <-chan struct{}) {
+	first := make(chan struct{})
 	var once sync.Once
-	w.registries["staging"].SetHook(func(_ http.ResponseWriter, r *http.Request) bool {
-		if !lab.IsBlob(r) {
+	w.registries[side].SetHook(func(_ http.ResponseWriter, r *http.Request) bool {
+		if !when(r) {
 			return false
 		}
-		once.Do(func() { close(reached) })
+		_, _ = io.Copy(io.Discard, r.Body) // a server detects a closed connection only after it has read the request
+		once.Do(func() { close(first) })
 		<-r.Context().Done()
 		return true
 	})
+	return first
+}
+
+// await waits until a started command has reached a phase. After a minute, it kills the command and
+// fails the test.
+func await(t *testing.T, cmd *exec.Cmd, reached <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-reached:
+	case <-time.After(time.Minute):
+		_ = cmd.Process.Kill()
+		t.Fatalf("the command did not reach the phase:\n%s", cmd.Stderr)
+	}
+}
+
+// held starts a command and waits until the command requests a blob. The registry never responds to
+// this request.
+func (w *work) held(t *testing.T, args ...string) (*exec.Cmd, *safeBuffer) {
+	t.Helper()
+	reached := w.hold("staging", lab.IsBlob)
 	cmd, stderr := w.command(t, args...), &safeBuffer{}
 	cmd.Stderr = stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-reached:
-	case <-time.After(time.Minute):
-		_ = cmd.Process.Kill()
-		t.Fatalf("no blob is read:\n%s", stderr.String())
-	}
+	await(t, cmd, reached)
 	return cmd, stderr
 }
 

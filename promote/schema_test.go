@@ -27,6 +27,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/imagegate/imagegate/internal/schemas"
 	"github.com/imagegate/imagegate/internal/trust"
 	"github.com/imagegate/imagegate/policy/evidence"
 )
@@ -35,9 +36,9 @@ var update = flag.Bool("update", false, "write docs/schemas and the generated pa
 
 const statementsDoc = "../docs/statements.md"
 
-// schemas maps each file in docs/schemas to the Go type that it describes. These types are the parts of
+// published maps each file in docs/schemas to the Go type that it describes. These types are the parts of
 // signed statements that imagegate defines itself.
-var schemas = map[string]struct {
+var published = map[string]struct {
 	of    reflect.Type
 	title string
 	// find returns the part of a predicate that the schema describes. kind is the predicate type.
@@ -216,7 +217,7 @@ func schemaOf(t *testing.T, comments map[string]string, of reflect.Type) map[str
 func TestSchemasAreCurrent(t *testing.T) {
 	comments := fieldComments(t)
 	signed := signedPredicates(newWorld(t))
-	for file, s := range schemas {
+	for file, s := range published {
 		document := schemaOf(t, comments, s.of)
 		document["$schema"], document["title"] = "https://json-schema.org/draft/2020-12/schema", s.title
 		var want bytes.Buffer
@@ -227,7 +228,7 @@ func TestSchemasAreCurrent(t *testing.T) {
 			t.Fatal(err)
 		}
 		current(t, filepath.Join("../docs/schemas", file), want.Bytes())
-		compiled := compileSchema(t, file, want.Bytes())
+		compiled := compileSchema(t, want.Bytes())
 		if len(signed[s.kind]) == 0 {
 			t.Errorf("no %s was signed", s.kind)
 		}
@@ -239,22 +240,13 @@ func TestSchemasAreCurrent(t *testing.T) {
 	}
 }
 
-func compileSchema(t *testing.T, file string, raw []byte) *jsonschema.Schema {
+func compileSchema(t *testing.T, raw []byte) *jsonschema.Schema {
 	t.Helper()
-	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	s, err := schemas.Compile(raw)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := jsonschema.NewCompiler()
-	c.AssertFormat()
-	if err := c.AddResource(file, parsed); err != nil {
-		t.Fatal(err)
-	}
-	compiled, err := c.Compile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return compiled
+	return s
 }
 
 // current fails the test if a file does not have the content want. With -update it writes the file

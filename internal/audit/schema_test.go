@@ -90,12 +90,9 @@ func TestRecordHoldsToTheSchema(t *testing.T) {
 
 func compile(t *testing.T, data []byte) *jsonschema.Schema {
 	t.Helper()
-	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
-	check(t, err)
-	c := jsonschema.NewCompiler()
-	c.AssertFormat()
-	check(t, c.AddResource(SchemaURI, parsed))
-	s, err := c.Compile(SchemaURI)
-	check(t, err)
+	s, err := schemas.Compile(data)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return s
 }

@@ -1,4 +1,4 @@
-// Package schemas makes JSON Schemas from Go types and their comments. Only tests use it: they compare
+// Package schemas makes JSON Schemas from Go types and their comments, and compiles them. Only tests use it: they compare
 // the result with the published schemas.
 package schemas
 
@@ -15,6 +15,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
 // Keywords is a part of a JSON Schema: keywords with their values. encoding/json sorts the keys.
@@ -212,4 +214,19 @@ func (m *maker) describe(key, name, comment string) {
 	if text != "" {
 		m.comments[key] = strings.ToUpper(text[:1]) + text[1:]
 	}
+}
+
+// Compile returns the compiled form of a JSON Schema. It also validates formats, such as date-time.
+func Compile(data []byte) (*jsonschema.Schema, error) {
+	const name = "schema.json"
+	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	if err := c.AddResource(name, parsed); err != nil {
+		return nil, err
+	}
+	return c.Compile(name)
 }
