@@ -71,9 +71,10 @@ type githubWorkflow struct {
 	} `yaml:"jobs"`
 }
 
-// gitlabJob is a job of a GitLab pipeline. Parsing fails on keys that are not listed here, so that
-// allow_failure cannot be added unnoticed.
+// gitlabJob is a job of a GitLab pipeline. Parsing fails on keys that are not listed here, so that a
+// key that lets a denied image through cannot be added unnoticed.
 type gitlabJob struct {
+	Extends   string            `yaml:"extends"`
 	Stage     string            `yaml:"stage"`
 	Image     string            `yaml:"image"`
 	Variables map[string]string `yaml:"variables"`
@@ -81,10 +82,19 @@ type gitlabJob struct {
 		Key   string   `yaml:"key"`
 		Paths []string `yaml:"paths"`
 	} `yaml:"cache"`
-	Script    []string `yaml:"script"`
+	IDTokens map[string]struct {
+		Audience string `yaml:"aud"`
+	} `yaml:"id_tokens"`
+	BeforeScript []string `yaml:"before_script"`
+	Script       []string `yaml:"script"`
+	AfterScript  []string `yaml:"after_script"`
+	AllowFailure struct {
+		ExitCodes []int `yaml:"exit_codes"`
+	} `yaml:"allow_failure"`
 	Artifacts struct {
-		When  string   `yaml:"when"`
-		Paths []string `yaml:"paths"`
+		When    string            `yaml:"when"`
+		Paths   []string          `yaml:"paths"`
+		Reports map[string]string `yaml:"reports"`
 	} `yaml:"artifacts"`
 	Retry struct {
 		Max       int      `yaml:"max"`
@@ -125,17 +135,39 @@ func readWorkflow(t *testing.T) githubWorkflow {
 	return w
 }
 
-func readJob(t *testing.T) gitlabJob {
+// readJob returns a job of the GitLab example, with the keys of the hidden job that it extends. As in
+// GitLab, lists are replaced and maps are merged.
+func readJob(t *testing.T, name string) gitlabJob {
 	t.Helper()
-	var p struct {
+	const file, base = "../examples/ci/gitlab-ci.yml", ".imagegate"
+	var strict struct {
 		Stages  []string  `yaml:"stages"`
+		Base    gitlabJob `yaml:".imagegate"`
+		Check   gitlabJob `yaml:"check"`
 		Promote gitlabJob `yaml:"promote"`
 	}
-	decode(t, "../examples/ci/gitlab-ci.yml", &p, true)
-	if !slices.Contains(p.Stages, p.Promote.Stage) {
-		t.Errorf("the stages %q lack %q", p.Stages, p.Promote.Stage)
+	decode(t, file, &strict, true)
+	var nodes map[string]yaml.Node
+	decode(t, file, &nodes, false)
+	var job gitlabJob
+	for _, one := range []string{base, name} {
+		node, ok := nodes[one]
+		if !ok {
+			t.Fatalf("%s: there is no job %q", file, one)
+		}
+		if err := node.Decode(&job); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
 	}
-	return p.Promote
+	if job.Extends != base || !slices.Contains(strict.Stages, job.Stage) {
+		t.Errorf("the job %q extends %q and has the stage %q of %q", name, job.Extends, job.Stage, strict.Stages)
+	}
+	return job
+}
+
+// commands returns the script that GitLab runs: before_script and script share a shell.
+func (j gitlabJob) commands() string {
+	return strings.Join(slices.Concat(j.BeforeScript, j.Script), "\n")
 }
 
 func stepNamed(t *testing.T, steps []githubStep, name string) githubStep {
@@ -636,13 +668,13 @@ func TestCIScriptsHaveNoExpressions(t *testing.T) {
 	for _, j := range readWorkflow(t).Jobs {
 		steps = append(steps, j.Steps...)
 	}
-	scripts := map[string]string{"GitLab": strings.Join(readJob(t).Script, "\n")}
+	scripts := map[string]string{"GitLab check": readJob(t, "check").commands(), "GitLab promote": readJob(t, "promote").commands()}
 	for _, s := range steps {
 		if s.Run != "" {
 			scripts[s.Name] = s.Run
 		}
 	}
-	if len(scripts) < 4 {
+	if len(scripts) < 5 {
 		t.Errorf("only %d scripts were found", len(scripts))
 	}
 	for name, script := range scripts {
@@ -720,11 +752,11 @@ func TestCIWorkflowPromotes(t *testing.T) {
 	}
 }
 
-// gitlab runs the example GitLab job with all variables that a project must set. The build only
+// gitlab runs a job of the example with all variables that a project must set. The build only
 // prints its commands, because the binary already exists.
-func (r *runner) gitlab(t *testing.T, approvedLogin string) ran {
+func (r *runner) gitlab(t *testing.T, name, approvedLogin string) ran {
 	t.Helper()
-	job := readJob(t)
+	job := readJob(t, name)
 	env := map[string]string{
 		"CI_PROJECT_DIR": r.workspace, "CI_COMMIT_SHA": "1", "CI_COMMIT_SHORT_SHA": "1a2b3c4d",
 		"CI_REGISTRY": r.staging.Host(), "CI_REGISTRY_IMAGE": r.image,
@@ -747,8 +779,9 @@ func (r *runner) gitlab(t *testing.T, approvedLogin string) ran {
 	if err := os.Symlink(moduleRoot(t), env["IMAGEGATE_SOURCE"]); err != nil {
 		t.Fatal(err)
 	}
-	r.install(t, filepath.Join(r.workspace, "imagegate-bin"))
-	result := r.bash(t, strings.Join(job.Script, "\n"), env)
+	r.install(t, filepath.Join(r.workspace, "imagegate-bin", "imagegate"))
+	result := r.bash(t, job.commands(), env)
+	r.bash(t, strings.Join(job.AfterScript, "\n"), env).must(t, 0)
 	for _, secret := range []string{stagingPassword, approvedPassword, keyPassword, env["DOCKER_AUTH_CONFIG"]} {
 		if strings.Contains(result.log, secret) {
 			t.Errorf("the log has %q", secret)
@@ -761,18 +794,36 @@ func gitlabRunner(t *testing.T, kind string) *runner {
 	return newRunner(t, kind, lab.Options{User: "job", Password: stagingPassword}, lab.Options{User: "promoter", Password: approvedPassword})
 }
 
+// mustKeep checks that the job has written every artifact and report that it uploads.
+func (r *runner) mustKeep(t *testing.T, job gitlabJob) {
+	t.Helper()
+	kinds := []string{"codequality", "container_scanning", "cyclonedx", "dotenv", "junit"}
+	if diff := cmp.Diff(kinds, slices.Sorted(maps.Keys(job.Artifacts.Reports))); diff != "" {
+		t.Errorf("reports (-want +got):\n%s", diff)
+	}
+	for _, pattern := range slices.AppendSeq(slices.Clone(job.Artifacts.Paths), maps.Values(job.Artifacts.Reports)) {
+		if files, err := filepath.Glob(filepath.Join(r.workspace, pattern)); err != nil || len(files) == 0 {
+			t.Errorf("there is no %s: %v", pattern, err)
+		}
+	}
+}
+
 func TestCIGitLabPromotes(t *testing.T) {
 	r := gitlabRunner(t, "fixed")
-	result := r.gitlab(t, "promoter:"+approvedPassword)
+	result := r.gitlab(t, "promote", "promoter:"+approvedPassword)
 	result.must(t, 0)
 	result.mustSay(t, "PASSED")
 	result.mustSay(t, filepath.Join(r.workspace, "imagegate-bin")) // the log shows the command of the build
 	r.mustBePromoted(t, "1a2b3c4d")
-	job := readJob(t)
-	if len(job.Artifacts.Paths) != 1 {
-		t.Fatalf("the artifacts are %q", job.Artifacts.Paths)
-	}
+	job := readJob(t, "promote")
+	r.mustKeep(t, job)
 	r.mustReport(t, job.Artifacts.Paths[0], true)
+	if job.IDTokens["SIGSTORE_ID_TOKEN"].Audience != "sigstore" {
+		t.Errorf("the job has no identity token for Sigstore: %v", job.IDTokens)
+	}
+	if len(job.AllowFailure.ExitCodes) != 0 {
+		t.Errorf("a failed promotion is allowed: %v", job.AllowFailure.ExitCodes)
+	}
 	// The cache must not be in the checkout, because a merge request can put any file there.
 	if len(job.Cache.Paths) > 0 || strings.Contains(job.Variables["IMAGEGATE_CACHE_DIR"], "CI_PROJECT_DIR") {
 		t.Errorf("the cache is in the checkout: %q, %q", job.Cache.Paths, job.Variables["IMAGEGATE_CACHE_DIR"])
@@ -789,11 +840,12 @@ func TestCIGitLabPromotes(t *testing.T) {
 
 func TestCIGitLabDeniedIsNotASuccess(t *testing.T) {
 	r := gitlabRunner(t, "vulnerable")
-	result := r.gitlab(t, "promoter:"+approvedPassword)
+	result := r.gitlab(t, "promote", "promoter:"+approvedPassword)
 	result.must(t, 2)
 	result.mustSay(t, "DENIED")
 	r.mustBeUntouched(t)
-	job := readJob(t)
+	job := readJob(t, "promote")
+	r.mustKeep(t, job)
 	r.mustReport(t, job.Artifacts.Paths[0], false)
 	if job.Artifacts.When != "always" {
 		t.Errorf("artifacts are kept %q: the report of a denial would be lost", job.Artifacts.When)
@@ -805,11 +857,42 @@ func TestCIGitLabDeniedIsNotASuccess(t *testing.T) {
 
 func TestCIGitLabRetriesARegistryThatRefuses(t *testing.T) {
 	r := gitlabRunner(t, "fixed")
-	result := r.gitlab(t, "promoter:another password")
+	result := r.gitlab(t, "promote", "promoter:another password")
 	result.must(t, 4)
 	result.mustSay(t, "approved registry")
-	if !slices.Contains(readJob(t).Retry.ExitCodes, result.code) {
+	if !slices.Contains(readJob(t, "promote").Retry.ExitCodes, result.code) {
 		t.Error("a registry that refuses is not tried again")
+	}
+}
+
+// TestCIGitLabChecksAMergeRequest checks that only a denial is a warning in a merge request, and that
+// the job needs neither a key nor an approved registry.
+func TestCIGitLabChecksAMergeRequest(t *testing.T) {
+	for kind, code := range map[string]int{"fixed": 0, "vulnerable": 2} {
+		t.Run(kind, func(t *testing.T) {
+			r := gitlabRunner(t, kind)
+			r.gitlab(t, "check", "promoter:"+approvedPassword).must(t, code)
+			r.mustBeUntouched(t)
+			r.mustReport(t, "imagegate.json", code == 0)
+		})
+	}
+	if allowed := readJob(t, "check").AllowFailure.ExitCodes; !slices.Equal(allowed, []int{2}) {
+		t.Errorf("allowed exit codes: %v", allowed)
+	}
+}
+
+// TestCIGitLabDropsALargeSBOM checks that the job removes exactly the CycloneDX files that GitLab
+// refuses by default.
+func TestCIGitLabDropsALargeSBOM(t *testing.T) {
+	r := gitlabRunner(t, "fixed")
+	const limit = 1 << 20
+	for name, size := range map[string]int{"gl-sbom-a.cdx.json": limit, "gl-sbom-b.cdx.json": limit + 1} {
+		write(t, filepath.Join(r.workspace, name), make([]byte, size))
+	}
+	r.bash(t, strings.Join(readJob(t, "promote").AfterScript, "\n"), nil).must(t, 0)
+	left, err := filepath.Glob(filepath.Join(r.workspace, "gl-sbom-*"))
+	if err != nil || len(left) != 1 || filepath.Base(left[0]) != "gl-sbom-a.cdx.json" {
+		t.Errorf("%q are left, %v", left, err)
 	}
 }
 
