@@ -64,11 +64,13 @@ test-consumers: ## build third-party verifiers and signing services, and verify 
 	IMAGEGATE_TEST_CONSUMERS=$(BIN)/consumers $(GO) test -count=1 -timeout 30m -run 'TestConsumers|TestKeyOfAVault' -v ./integration
 
 .PHONY: test-release
-test-release: ## sign release files with a private Sigstore, and verify them with cosign and slsa-verifier; IMAGEGATE_TEST_RELEASE is a folder with a built release
+test-release: release-programs ## build the release for this machine twice, compare the builds, and verify the signed files with imagegate, cosign and slsa-verifier
 	cd integration/tools/cosign && $(GO) build -o $(BIN)/consumers/cosign github.com/sigstore/cosign/v2/cmd/cosign
 	cd integration/tools/cosign3 && $(GO) build -o $(BIN)/consumers/cosign3 $$($(GO) list tool)
 	cd integration/tools/slsa-verifier && $(GO) build -o $(BIN)/consumers/slsa-verifier-attestation ./attestation
-	IMAGEGATE_TEST_CONSUMERS=$(BIN)/consumers $(GO) test -count=1 -v ./integration/release/sign
+	IMAGEGATE_TEST_RELEASE_PROGRAMS=$(BIN)/release IMAGEGATE_TEST_RELEASE=$(BIN)/release/files \
+		$(GO) test -count=1 -timeout 30m -v ./integration/release
+	IMAGEGATE_TEST_CONSUMERS=$(BIN)/consumers IMAGEGATE_TEST_RELEASE=$(BIN)/release/files $(GO) test -count=1 -v ./integration/release/sign
 
 integration/html/node_modules: integration/html/package-lock.json
 	cd integration/html && npm ci --silent --ignore-scripts --no-audit --no-fund
@@ -113,12 +115,11 @@ release-extras: build
 	for shell in bash zsh fish powershell; do \
 		$(BIN)/imagegate completion $$shell >$(BIN)/extras/completions/imagegate.$$shell || exit 1; done
 
-# The programs that make a release.
+# The programs that build a release.
 .PHONY: release-programs
 release-programs:
 	cd integration/tools/goreleaser && $(GO) build -trimpath -o $(BIN)/release/ github.com/goreleaser/goreleaser/v2
 	cd integration/tools/pipeline && $(GO) build -trimpath -o $(BIN)/release/ github.com/anchore/syft/cmd/syft
-	cd integration/tools/cosign && $(GO) build -trimpath -o $(BIN)/release/ github.com/sigstore/cosign/v2/cmd/cosign
 	cd integration/tools/image && $(GO) build -trimpath -o $(BIN)/release/image .
 
 # The container image of the binaries in dist, as an OCI image layout.

@@ -64,7 +64,7 @@ func newFolder(t *testing.T, sigstore string) *folder {
 		return f
 	}
 	var sums bytes.Buffer
-	for _, name := range []string{"imagegate_1.2.3_linux_amd64.tar.zst", "imagegate_1.2.3_windows_amd64.zip", "imagegate_1.2.3_linux_amd64.deb"} {
+	for _, name := range []string{"imagegate_1.2.3_linux_amd64.tar.xz", "imagegate_1.2.3_windows_amd64.zip", "imagegate_1.2.3_linux_amd64.deb"} {
 		content := []byte("the content of " + name)
 		f.write(name, content)
 		fmt.Fprintf(&sums, "%x  %s\n", sha256.Sum256(content), name)
