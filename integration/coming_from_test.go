@@ -208,7 +208,6 @@ func TestComingFromKpromo(t *testing.T) {
 func TestComingFromHarbor(t *testing.T) {
 	s := newShop(t)
 	d := readDocument(t, comingFrom+"harbor.md")
-	s.harbor.ResetRequests()
 	s.run(t, d)
 	if got := s.tags(t, s.harbor, "production/shop"); !slices.Equal(got, []string{"1.1"}) {
 		t.Errorf("imagegate promoted %q", got)
