@@ -149,6 +149,11 @@ bench: bench-programs ## compare imagegate with a shell pipeline of syft, grype,
 bench-small: bench-programs ## run the benchmark once with the small image, and write bin/bench/table.md
 	$(BIN)/bench/bench -bin $(BIN)/bench -work $(BIN)/bench/work -image small -n 1 -o $(BIN)/bench/results.json -table $(BIN)/bench/table.md
 
+.PHONY: test-docs
+test-docs: bench-programs ## run the commands of the tutorial and of the pages for users of other tools, also with their old files
+	cd integration/tools/lint && $(GO) build -o $(BIN)/bench/ github.com/rhysd/actionlint/cmd/actionlint
+	IMAGEGATE_TEST_DOCS=$(BIN)/bench $(GO) test -trimpath -count=1 -run 'TestTutorial|TestComingFrom|InDocuments|DocumentBlocks|OfDocuments' -v ./integration
+
 .PHONY: bench-go
 bench-go: ## run the Go benchmarks of each stage
 	$(GO) test -run '^$$' -bench . -benchmem ./policy ./policy/internal/custom ./gate ./gate/layers
@@ -159,7 +164,7 @@ profile: ## check the benchmark's big image, and write a processor profile to bi
 		-benchtime 4x -cpuprofile $(BIN)/cpu.pprof -o $(BIN)/gate.test
 
 # The documents and comments that Vale reads.
-PROSE = README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md $(wildcard docs/*.md) $(shell git ls-files '*.go')
+PROSE = README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md $(wildcard docs/*.md docs/*/*.md) $(shell git ls-files '*.go')
 
 .PHONY: lint
 lint: ## run go vet, gofmt, golangci-lint, actionlint, and Vale over documents and comments, at pinned versions
