@@ -41,6 +41,12 @@ test-formats: ## validate the report formats with schemas and programs of other 
 	IMAGEGATE_TEST_SARIF=$(BIN)/formats/node_modules/@microsoft/sarif-multitool-linux/Sarif.Multitool \
 		$(GO) test -count=1 -run 'Valid|SatisfiesGitHub' -v ./internal/formats
 
+.PHONY: test-gitlab
+test-gitlab: ## run the GitLab component with gitlab-ci-local, with real registries and a signed release; needs rsync and zstd
+	npm install --silent --no-audit --no-fund --prefix $(BIN)/gitlab gitlab-ci-local@4.72.0
+	IMAGEGATE_TEST_GITLAB=$(BIN)/gitlab/node_modules/.bin/gitlab-ci-local \
+		$(GO) test -count=1 -timeout 20m -run 'TestCIGitLab|TestCIInstall' -v ./integration
+
 .PHONY: test-sigstore
 test-sigstore: ## build the real Fulcio and Rekor and sign with identities, using them
 	cd integration/sigstore && $(GO) test -count=1 -timeout 20m ./...

@@ -11,7 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -50,6 +52,20 @@ func archived(t *testing.T, files ...string) []byte {
 	return out.Bytes()
 }
 
+// require returns the path of a program. It skips the test if the program is missing, unless
+// IMAGEGATE_TEST_GITLAB is set, as in "make test-gitlab".
+func require(t *testing.T, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		if os.Getenv("IMAGEGATE_TEST_GITLAB") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	return path
+}
+
 // sumOf returns the SHA-256 of data as sha256sum prints it.
 func sumOf(data []byte) string { return fmt.Sprintf("%x", sha256.Sum256(data)) }
 
@@ -58,11 +74,7 @@ func onlyPrograms(t *testing.T, programs []string, scripts map[string]string) st
 	t.Helper()
 	dir := t.TempDir()
 	for _, program := range programs {
-		file, err := exec.LookPath(program)
-		if err != nil {
-			t.Skipf("the program %s is missing", program)
-		}
-		if err := os.Symlink(file, filepath.Join(dir, program)); err != nil {
+		if err := os.Symlink(require(t, program), filepath.Join(dir, program)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -142,10 +154,6 @@ func TestCIInstallVerifiesBeforeUse(t *testing.T) {
 	const name = "imagegate_1.2.3_linux_amd64.tar.zst"
 	good := archived(t, "LICENSE", "text", "imagegate", fakeProgram, "../evil", "text")
 	empty := archived(t, "LICENSE", "text")
-	downloads := []string{"curl", "wget"}
-	if _, err := exec.LookPath("busybox"); err == nil {
-		downloads = append(downloads, "busybox")
-	}
 	verified := "verify-release --tag v1.2.3 " + name
 	for label, tc := range map[string]struct {
 		archive []byte            // "good" if empty
@@ -185,17 +193,19 @@ func TestCIInstallVerifiesBeforeUse(t *testing.T) {
 			for k, v := range tc.env {
 				env[k] = v
 			}
-			for _, download := range downloads {
-				result, folder, calls := installation(t, files, linux(t, "x86_64", download), env)
-				if result.code != tc.code || calls != tc.calls {
-					t.Errorf("%s: exit code %d after %q\n%s", download, result.code, calls, result.log)
-				}
-				if _, err := os.Stat(filepath.Join(folder, "imagegate")); (err == nil) != (tc.code == 0) {
-					t.Errorf("%s: the program after exit code %d: %v", download, result.code, err)
-				}
-				if _, err := os.Stat(filepath.Join(filepath.Dir(folder), "evil")); err == nil {
-					t.Errorf("%s: a file was unpacked to another folder", download)
-				}
+			for _, download := range []string{"curl", "wget", "busybox"} {
+				t.Run(download, func(t *testing.T) {
+					result, folder, calls := installation(t, files, linux(t, "x86_64", download), env)
+					if result.code != tc.code || calls != tc.calls {
+						t.Errorf("exit code %d after %q\n%s", result.code, calls, result.log)
+					}
+					if _, err := os.Stat(filepath.Join(folder, "imagegate")); (err == nil) != (tc.code == 0) {
+						t.Errorf("the program after exit code %d: %v", result.code, err)
+					}
+					if _, err := os.Stat(filepath.Join(filepath.Dir(folder), "evil")); err == nil {
+						t.Error("a file was unpacked to another folder")
+					}
+				})
 			}
 		})
 	}
@@ -220,10 +230,7 @@ func TestCIInstallAddsZstd(t *testing.T) {
 	archive := archived(t, "imagegate", fakeProgram)
 	files := map[string][]byte{"imagegate_1.2.3_linux_amd64.tar.zst": archive, "checksums.txt": nil,
 		"checksums.txt.sigstore.json": nil, "provenance.sigstore.json": nil}
-	zstd, err := exec.LookPath("zstd")
-	if err != nil {
-		t.Skip("the program zstd is missing")
-	}
+	zstd := require(t, "zstd")
 	for label, tc := range map[string]struct {
 		managers map[string]string
 		code     int
@@ -247,4 +254,57 @@ func TestCIInstallAddsZstd(t *testing.T) {
 			}
 		})
 	}
+}
+
+// published is a folder with releases, as the release workflow would publish them.
+type published struct {
+	dir  string            // contains a subfolder for each tag
+	sums map[string]string // the SHA-256 of the archive for this machine, by tag
+	root string            // the Sigstore trusted root
+}
+
+// otherSigner is the tag of a release that the workflow of another repository signed.
+const otherSigner = "v1.2.4"
+
+// releases makes signed releases of the imagegate binary of the test, once for all tests.
+var releases = sync.OnceValues(func() (published, error) {
+	p := published{dir: filepath.Join(shared, "releases"), sums: map[string]string{}, root: filepath.Join(shared, "release-sigstore", "trusted_root.json")}
+	for tag, repository := range map[string]string{installVersion: "imagegate/imagegate", otherSigner: "other/imagegate"} {
+		dir := filepath.Join(p.dir, tag)
+		archive := filepath.Join(dir, "imagegate_"+tag[1:]+"_linux_"+runtime.GOARCH+".tar.zst")
+		for _, step := range [][]string{
+			{"mkdir", "-p", dir},
+			{"tar", "-c", "-I", "zstd -1 -T0", "-f", archive, "-C", filepath.Join(shared, "bin"), "imagegate"},
+			{"sh", "-c", `cd "$0" && sha256sum -- * >checksums.txt`, dir},
+			{"go", "run", "-trimpath", "./release/sign", "-tag", tag, "-sigstore", filepath.Dir(p.root), "-repository", "https://github.com/" + repository, dir},
+		} {
+			if out, err := exec.Command(step[0], step[1:]...).CombinedOutput(); err != nil {
+				return p, fmt.Errorf("%q: %w\n%s", step, err, out)
+			}
+		}
+		data, err := os.ReadFile(archive)
+		if err != nil {
+			return p, err
+		}
+		p.sums[tag] = sumOf(data)
+	}
+	return p, nil
+})
+
+// serveReleases starts a server with the releases, and removes the binary of the test from the PATH of
+// the runner, so that its scripts must install imagegate.
+func serveReleases(t *testing.T, r *runner) (published, string) {
+	t.Helper()
+	require(t, "zstd")
+	rel, err := releases()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(http.FileServer(http.Dir(rel.dir)))
+	t.Cleanup(server.Close)
+	_, r.env["PATH"], _ = strings.Cut(r.env["PATH"], string(os.PathListSeparator))
+	if found := r.bash(t, "command -v imagegate", nil); found.code == 0 {
+		t.Fatalf("the PATH has %s", found.log)
+	}
+	return rel, server.URL
 }
