@@ -230,37 +230,55 @@ func TestCIGitLabComponentLinksAreData(t *testing.T) {
 		"a hostile url": {"GATE_APPROVED_IMAGE=a\"}}]\n", url + `"}}, {"x": {"`, ""},
 	} {
 		t.Run(label, func(t *testing.T) {
-			r := &runner{workspace: t.TempDir(), env: map[string]string{"PATH": os.Getenv("PATH"), "CI_JOB_URL": tc.url}}
-			if tc.dotenv != "" {
-				write(t, filepath.Join(r.workspace, "imagegate.env"), []byte(tc.dotenv))
-			}
-			const limit = 1 << 20
-			for name, size := range map[string]int{"gl-sbom-a.cdx.json": limit, "gl-sbom-b.cdx.json": limit + 1, "imagegate.html": 1} {
-				write(t, filepath.Join(r.workspace, name), make([]byte, size))
-			}
-			if err := os.Mkdir(filepath.Join(r.workspace, ".imagegate"), 0o700); err != nil {
-				t.Fatal(err)
-			}
-			r.bash(t, strings.Join(jobs[componentJob].AfterScript, "\n"), nil).must(t, 0)
-			data, err := os.ReadFile(filepath.Join(r.workspace, "gl-annotations.json"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			var compact bytes.Buffer
-			if err := json.Compact(&compact, data); err != nil {
-				t.Fatalf("%v in %s", err, data)
-			}
-			if diff := cmp.Diff(`{"imagegate":[`+tc.links+`]}`, strings.TrimSpace(compact.String())); diff != "" {
-				t.Errorf("(-want +got)\n%s", diff)
-			}
-			left, err := filepath.Glob(filepath.Join(r.workspace, "gl-sbom-*"))
-			if err != nil || len(left) != 1 || filepath.Base(left[0]) != "gl-sbom-a.cdx.json" {
-				t.Errorf("%q are left, %v", left, err)
-			}
-			if _, err := os.Stat(filepath.Join(r.workspace, ".imagegate")); !errors.Is(err, os.ErrNotExist) {
-				t.Errorf("the folder with the logins is left: %v", err)
+			for _, shell := range []string{"bash", "busybox"} {
+				t.Run(shell, func(t *testing.T) {
+					dir := t.TempDir()
+					if tc.dotenv != "" {
+						write(t, filepath.Join(dir, "imagegate.env"), []byte(tc.dotenv))
+					}
+					const limit = 1 << 20
+					for name, size := range map[string]int{"gl-sbom-a.cdx.json": limit, "gl-sbom-b.cdx.json": limit + 1, "imagegate.html": 1} {
+						write(t, filepath.Join(dir, name), make([]byte, size))
+					}
+					afterScript(t, shell, dir, jobs[componentJob], tc.url)
+					var compact bytes.Buffer
+					if err := json.Compact(&compact, mustRead(t, filepath.Join(dir, "gl-annotations.json"))); err != nil {
+						t.Fatal(err)
+					}
+					if diff := cmp.Diff(`{"imagegate":[`+tc.links+`]}`, strings.TrimSpace(compact.String())); diff != "" {
+						t.Errorf("(-want +got)\n%s", diff)
+					}
+					left, err := filepath.Glob(filepath.Join(dir, "gl-sbom-*"))
+					if err != nil || len(left) != 1 || filepath.Base(left[0]) != "gl-sbom-a.cdx.json" {
+						t.Errorf("%q are left, %v", left, err)
+					}
+				})
 			}
 		})
+	}
+}
+
+// afterScript runs the after_script of a job as a runner of GitLab does: with bash, or with the programs
+// of busybox, as in Alpine. It checks that the folder with the logins is removed.
+func afterScript(t *testing.T, shell, dir string, job gitlabJob, url string) {
+	t.Helper()
+	logins := filepath.Join(dir, ".imagegate")
+	if err := os.Mkdir(logins, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path, program := os.Getenv("PATH"), "bash"
+	if shell == "busybox" {
+		path = t.TempDir()
+		addBusybox(t, path, "sh", "rm", "find", "grep", "printf")
+		program = filepath.Join(path, "sh")
+	}
+	cmd := exec.CommandContext(t.Context(), program, "-eo", "pipefail", "-c", strings.Join(job.AfterScript, "\n"))
+	cmd.Dir, cmd.Env = dir, []string{"PATH=" + path, "CI_JOB_URL=" + url}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if _, err := os.Stat(logins); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder with the logins is left: %v", err)
 	}
 }
 

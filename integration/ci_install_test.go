@@ -139,13 +139,20 @@ func linux(t *testing.T, machine, download string) string {
 	if download != "busybox" {
 		return onlyPrograms(t, []string{download, "sha256sum", "tar", "zstd", "rm", "sh"}, scripts)
 	}
-	path := onlyPrograms(t, []string{"busybox", "zstd"}, scripts)
-	for _, program := range []string{"wget", "sha256sum", "tar", "rm", "sh"} {
-		if err := os.Symlink("busybox", filepath.Join(path, program)); err != nil {
+	path := onlyPrograms(t, []string{"zstd"}, scripts)
+	addBusybox(t, path, "wget", "sha256sum", "tar", "rm", "sh")
+	return path
+}
+
+// addBusybox adds programs of busybox to a folder of the PATH.
+func addBusybox(t *testing.T, path string, programs ...string) {
+	t.Helper()
+	busybox := require(t, "busybox")
+	for _, program := range programs {
+		if err := os.Symlink(busybox, filepath.Join(path, program)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return path
 }
 
 // TestCIInstallVerifiesBeforeUse checks that only a verified program stays installed, and that it is
