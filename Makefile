@@ -77,6 +77,15 @@ test-consumers: ## build third-party verifiers and signing services, and verify 
 	cd integration/sigstore && $(GO) test -c -o $(BIN)/consumers/sigstore.test .
 	IMAGEGATE_TEST_CONSUMERS=$(BIN)/consumers $(GO) test -count=1 -timeout 30m -run 'TestConsumers|TestKeyOfAVault' -v ./integration
 
+.PHONY: test-release
+test-release: release-programs ## build the release for this machine twice, compare the builds, and verify the signed files with imagegate, cosign and slsa-verifier
+	cd integration/tools/cosign && $(GO) build -o $(BIN)/consumers/cosign github.com/sigstore/cosign/v2/cmd/cosign
+	cd integration/tools/cosign3 && $(GO) build -o $(BIN)/consumers/cosign3 $$($(GO) list tool)
+	cd integration/tools/slsa-verifier && $(GO) build -o $(BIN)/consumers/slsa-verifier-attestation ./attestation
+	IMAGEGATE_TEST_RELEASE_PROGRAMS=$(BIN)/release IMAGEGATE_TEST_RELEASE=$(BIN)/release/files \
+		$(GO) test -count=1 -timeout 30m -v ./integration/release
+	IMAGEGATE_TEST_CONSUMERS=$(BIN)/consumers IMAGEGATE_TEST_RELEASE=$(BIN)/release/files $(GO) test -count=1 -v ./integration/release/sign
+
 integration/html/node_modules: integration/html/package-lock.json
 	cd integration/html && npm ci --silent --ignore-scripts --no-audit --no-fund
 	@touch $@
@@ -111,6 +120,29 @@ test-corpus: scanners ## check look-alikes of popular images with the starter po
 .PHONY: corpus-short
 corpus-short: scanners ## run test-corpus with six of the images (some minutes)
 	IMAGEGATE_TEST_CORPUS=$(BIN)/corpus IMAGEGATE_TEST_PROGRAMS=$(BIN)/bench $(GO) test -count=1 -timeout 30m -short -v ./integration/corpus
+
+# The manual pages and completion scripts that archives and packages contain.
+.PHONY: release-extras
+release-extras: build
+	rm -rf $(BIN)/extras && mkdir -p $(BIN)/extras/man $(BIN)/extras/completions
+	$(BIN)/imagegate man --dir $(BIN)/extras/man
+	for shell in bash zsh fish powershell; do \
+		$(BIN)/imagegate completion $$shell >$(BIN)/extras/completions/imagegate.$$shell || exit 1; done
+
+# The programs that build a release.
+.PHONY: release-programs
+release-programs:
+	cd integration/tools/goreleaser && $(GO) build -trimpath -o $(BIN)/release/ github.com/goreleaser/goreleaser/v2
+	cd integration/tools/pipeline && $(GO) build -trimpath -o $(BIN)/release/ github.com/anchore/syft/cmd/syft
+	cd integration/tools/image && $(GO) build -trimpath -o $(BIN)/release/image .
+
+# The container image of the binaries in dist, as an OCI image layout.
+.PHONY: release-image
+release-image:
+	@test -n "$(VERSION)" || { echo "VERSION is missing: make release-image VERSION=v1.2.3"; exit 1; }
+	rm -rf dist/image
+	$(BIN)/release/image -dist dist -o dist/image -version "$(VERSION)" -commit "$$(git rev-parse HEAD)" \
+		-time "$$(TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ)"
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (default 1m)
@@ -150,7 +182,7 @@ lint: ## run go vet, gofmt, golangci-lint, actionlint, and Vale over documents a
 	cd integration/tools/lint && $(GO) build -o $(BIN)/ github.com/rhysd/actionlint/cmd/actionlint
 	@# In the place of a caller's project, so that it reads action.yml as well.
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && mkdir -p $$dir/.git $$dir/.github/workflows $$dir/imagegate && \
-		cp action.yml $$dir/imagegate && cp examples/ci/*.github.yml $$dir/.github/workflows && \
+		cp action.yml $$dir/imagegate && cp examples/ci/*.github.yml .github/workflows/*.yml $$dir/.github/workflows && \
 		cd $$dir && $(BIN)/actionlint -shellcheck= -pyflakes=
 	cd integration/tools/golangci && $(GO) build -o $(BIN)/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	$(BIN)/golangci-lint run ./...

@@ -182,13 +182,13 @@ var pages = map[string]page{
 		example("show the database in another cache folder", "imagegate db status --cache-dir /var/cache/imagegate"),
 	}},
 	"imagegate db import": {examples: []Example{
-		example("import an archive", "imagegate db import database.tar.zst"),
+		example("import an archive", "imagegate db import database.tar.xz"),
 		example("import the newest archive of a mirror", "imagegate db import mirror"),
 	}},
 	"imagegate db build": {
 		required: [][]string{{"--to"}},
 		examples: []Example{
-			example("build an archive", "imagegate db build records --to database.tar.zst"),
+			example("build an archive", "imagegate db build records --to database.tar.xz"),
 			example("build a mirror, to serve over HTTP", "imagegate db build records --to mirror"),
 		}},
 	"imagegate cache status": {examples: []Example{example("show the number and the size of the SBOMs", "imagegate cache status")}},
@@ -226,7 +226,7 @@ var pages = map[string]page{
 	"imagegate verify-release": {
 		required: [][]string{{"--tag"}},
 		examples: []Example{
-			example("verify a downloaded archive", "imagegate verify-release imagegate_1.2.3_linux_amd64.tar.zst --tag v1.2.3"),
+			example("verify a downloaded archive", "imagegate verify-release imagegate_1.2.3_linux_amd64.tar.xz --tag v1.2.3"),
 			example("verify a release of a fork, without network", "imagegate verify-release imagegate_1.2.3_linux_amd64.deb --tag v1.2.3 \\",
 				"--source github.com/team/imagegate --trusted-root trusted_root.json"),
 		}},

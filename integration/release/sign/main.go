@@ -25,8 +25,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"github.com/imagegate/imagegate/integration/release"
 )
 
 func main() {
@@ -38,7 +36,7 @@ func main() {
 
 func run(args []string) error {
 	flags := flag.NewFlagSet("sign", flag.ContinueOnError)
-	var by release.Run
+	var by workflowRun
 	flags.StringVar(&by.Tag, "tag", "", "the `TAG` of the release, vX.Y.Z (required)")
 	dir := flags.String("sigstore", "", "keep the private Sigstore in `DIR` (required)")
 	flags.StringVar(&by.Repository, "repository", "https://github.com/imagegate/imagegate", "the `URL` of the repository with the workflow")
@@ -57,32 +55,32 @@ func run(args []string) error {
 	}
 	folder := flags.Arg(0)
 	if *checksums == "" {
-		*checksums = filepath.Join(folder, release.ChecksumsFile)
+		*checksums = filepath.Join(folder, checksumsFile)
 	}
 	if by.Commit == "" {
 		sum := sha1.Sum([]byte(by.Repository + by.Tag))
 		by.Commit = hex.EncodeToString(sum[:])
 	}
-	return sign(folder, *dir, *checksums, by)
+	return signFolder(folder, *dir, *checksums, by)
 }
 
-func sign(folder, dir, checksums string, by release.Run) error {
+func signFolder(folder, dir, checksums string, by workflowRun) error {
 	content, err := os.ReadFile(checksums)
 	if err != nil {
 		return err
 	}
-	sigstore, err := release.Open(dir)
+	private, err := open(dir)
 	if err != nil {
 		return fmt.Errorf("opening the Sigstore in %s: %w", dir, err)
 	}
-	bundle, provenance, err := sigstore.Sign(context.Background(), content, by)
+	bundle, provenance, err := private.sign(context.Background(), content, by)
 	if err != nil {
 		return err
 	}
-	for name, data := range map[string][]byte{release.BundleFile: bundle, release.ProvenanceFile: provenance} {
+	for name, data := range map[string][]byte{bundleFile: bundle, provenanceFile: provenance} {
 		if err := os.WriteFile(filepath.Join(folder, name), data, 0o644); err != nil {
 			return err
 		}
 	}
-	return sigstore.Save(dir)
+	return private.save(dir)
 }

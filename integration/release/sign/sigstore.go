@@ -1,7 +1,4 @@
-// Package release signs folders with release files for tests, as GitHub and the public Sigstore
-// sign a release of imagegate. It contains a private Sigstore: a certificate authority, a log of
-// certificates and a transparency log, without any servers.
-package release
+package main
 
 import (
 	"crypto"
@@ -28,8 +25,9 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// Sigstore is a private Sigstore. Use one Sigstore for all releases that the same verifier reads.
-type Sigstore struct {
+// sigstore is a private Sigstore without servers: a certificate authority, a log of certificates and
+// a transparency log.
+type sigstore struct {
 	authority, log, certificateLog *ecdsa.PrivateKey
 	root, intermediate             *x509.Certificate
 	// entries are the hashes of the log entries.
@@ -39,12 +37,12 @@ type Sigstore struct {
 // The names of the files in the folder of a Sigstore.
 const (
 	stateFile = "state.json"
-	// RootFile is the trusted root, which verifiers need.
-	RootFile = "trusted_root.json"
-	// TUFDir is a TUF repository with the trusted root. Any file server can serve the folder.
-	TUFDir = "tuf"
-	// TUFRootFile is the initial root metadata of the TUF repository.
-	TUFRootFile = "tuf_root.json"
+	// rootFile is the trusted root, which verifiers need.
+	rootFile = "trusted_root.json"
+	// tufDir is a TUF repository with the trusted root. Any file server can serve the folder.
+	tufDir = "tuf"
+	// tufRootFile is the initial root metadata of the TUF repository.
+	tufRootFile = "tuf_root.json"
 )
 
 // state is a Sigstore as a file: keys and certificates in DER, and the hashes of the log entries.
@@ -57,9 +55,9 @@ type state struct {
 // lifetime is how long the certificates of the authority and the TUF metadata are valid.
 const lifetime = 365 * 24 * time.Hour
 
-// Open returns the Sigstore in a folder. If the folder has none, Open makes a Sigstore with new
+// open returns the Sigstore in a folder. If the folder has none, open makes a Sigstore with new
 // keys, its trusted root and its TUF repository.
-func Open(dir string) (*Sigstore, error) {
+func open(dir string) (*sigstore, error) {
 	data, err := os.ReadFile(filepath.Join(dir, stateFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return create(dir)
@@ -70,12 +68,12 @@ func Open(dir string) (*Sigstore, error) {
 	return load(data)
 }
 
-func load(data []byte) (*Sigstore, error) {
+func load(data []byte) (*sigstore, error) {
 	var saved state
 	if err := json.Unmarshal(data, &saved); err != nil {
 		return nil, err
 	}
-	s := &Sigstore{entries: testonly.New(rfc6962.DefaultHasher)}
+	s := &sigstore{entries: testonly.New(rfc6962.DefaultHasher)}
 	s.entries.Append(saved.Entries...)
 	for key, der := range map[**ecdsa.PrivateKey][]byte{&s.authority: saved.Authority, &s.log: saved.Log, &s.certificateLog: saved.CertificateLog} {
 		var err error
@@ -91,8 +89,8 @@ func load(data []byte) (*Sigstore, error) {
 	return s, err
 }
 
-func create(dir string) (*Sigstore, error) {
-	s := &Sigstore{entries: testonly.New(rfc6962.DefaultHasher)}
+func create(dir string) (*sigstore, error) {
+	s := &sigstore{entries: testonly.New(rfc6962.DefaultHasher)}
 	top, err := newKey()
 	if err != nil {
 		return nil, err
@@ -119,13 +117,13 @@ func create(dir string) (*Sigstore, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(dir, RootFile), material, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, rootFile), material, 0o644); err != nil {
 		return nil, err
 	}
 	if err := publish(dir, material); err != nil {
 		return nil, err
 	}
-	return s, s.Save(dir)
+	return s, s.save(dir)
 }
 
 // publish writes the TUF repository.
@@ -134,17 +132,17 @@ func publish(dir string, material []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := repository.Publish(1, time.Now().Add(lifetime), map[string][]byte{RootFile: material}); err != nil {
+	if err := repository.Publish(1, time.Now().Add(lifetime), map[string][]byte{rootFile: material}); err != nil {
 		return err
 	}
-	if err := repository.Save(filepath.Join(dir, TUFDir)); err != nil {
+	if err := repository.Save(filepath.Join(dir, tufDir)); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, TUFRootFile), repository.Root, 0o644)
+	return os.WriteFile(filepath.Join(dir, tufRootFile), repository.Root, 0o644)
 }
 
-// Save writes the keys and the log to the folder. Call it after signing.
-func (s *Sigstore) Save(dir string) error {
+// save writes the keys and the log to the folder. Call it after signing.
+func (s *sigstore) save(dir string) error {
 	saved := state{Root: s.root.Raw, Intermediate: s.intermediate.Raw}
 	for der, key := range map[*[]byte]*ecdsa.PrivateKey{&saved.Authority: s.authority, &saved.Log: s.log, &saved.CertificateLog: s.certificateLog} {
 		var err error
@@ -162,7 +160,7 @@ func (s *Sigstore) Save(dir string) error {
 	return os.WriteFile(filepath.Join(dir, stateFile), data, 0o600)
 }
 
-func (s *Sigstore) trustedRoot() (*root.TrustedRoot, error) {
+func (s *sigstore) trustedRoot() (*root.TrustedRoot, error) {
 	ca := &root.FulcioCertificateAuthority{Root: s.root, Intermediates: []*x509.Certificate{s.intermediate},
 		ValidityPeriodStart: s.root.NotBefore, URI: "https://fulcio.example"}
 	logs := map[string]*root.TransparencyLog{}

@@ -1,4 +1,4 @@
-package release
+package main
 
 import (
 	"crypto"
@@ -20,7 +20,7 @@ const logHost = "rekor.example"
 
 // CreateLogEntry adds an entry to the transparency log, as Rekor's API does. The entry has a signed
 // timestamp and a proof that the log includes it.
-func (s *Sigstore) CreateLogEntry(params *entries.CreateLogEntryParams, _ ...entries.ClientOption) (*entries.CreateLogEntryCreated, error) {
+func (s *sigstore) CreateLogEntry(params *entries.CreateLogEntryParams, _ ...entries.ClientOption) (*entries.CreateLogEntryCreated, error) {
 	versioned, err := types.CreateVersionedEntry(params.ProposedEntry)
 	if err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func (s *Sigstore) CreateLogEntry(params *entries.CreateLogEntryParams, _ ...ent
 }
 
 // proof returns the proof that the log includes its newest entry.
-func (s *Sigstore) proof(params *entries.CreateLogEntryParams, signer signature.Signer) (*models.InclusionProof, error) {
+func (s *sigstore) proof(params *entries.CreateLogEntryParams, signer signature.Signer) (*models.InclusionProof, error) {
 	size := s.entries.Size()
 	nodes, err := s.entries.InclusionProof(size-1, size)
 	if err != nil {
@@ -77,6 +77,6 @@ func (s *Sigstore) proof(params *entries.CreateLogEntryParams, signer signature.
 }
 
 // GetLogEntryByUUID always fails, because CreateLogEntry never refers to an existing entry.
-func (s *Sigstore) GetLogEntryByUUID(*entries.GetLogEntryByUUIDParams, ...entries.ClientOption) (*entries.GetLogEntryByUUIDOK, error) {
+func (s *sigstore) GetLogEntryByUUID(*entries.GetLogEntryByUUIDParams, ...entries.ClientOption) (*entries.GetLogEntryByUUIDOK, error) {
 	return nil, errors.New("the log does not return entries")
 }

@@ -1,4 +1,4 @@
-package release
+package main
 
 import (
 	"bufio"
@@ -14,9 +14,9 @@ import (
 
 // The names of the files of a release that have a fixed name.
 const (
-	ChecksumsFile  = "checksums.txt"
-	BundleFile     = "checksums.txt.sigstore.json"
-	ProvenanceFile = "provenance.sigstore.json"
+	checksumsFile  = "checksums.txt"
+	bundleFile     = "checksums.txt.sigstore.json"
+	provenanceFile = "provenance.sigstore.json"
 )
 
 // The values that the certificates and the provenance state about each run.
@@ -28,8 +28,8 @@ const (
 	runID        = "1003"
 )
 
-// Run is the workflow run that signs a release. All fields except the last three are required.
-type Run struct {
+// workflowRun is the workflow run that signs a release. All fields except the last three are required.
+type workflowRun struct {
 	// Repository is the repository that contains the workflow, such as
 	// https://github.com/imagegate/imagegate.
 	Repository string
@@ -51,9 +51,9 @@ type Run struct {
 	Expired bool
 }
 
-func (r Run) ref() string { return "refs/tags/" + r.Tag }
+func (r workflowRun) ref() string { return "refs/tags/" + r.Tag }
 
-func (r Run) source() string {
+func (r workflowRun) source() string {
 	if r.Source != "" {
 		return r.Source
 	}
@@ -61,7 +61,7 @@ func (r Run) source() string {
 }
 
 // subject returns the identity of the workflow that signs.
-func (r Run) subject() string {
+func (r workflowRun) subject() string {
 	if r.Identity != "" {
 		return r.Identity
 	}
@@ -69,9 +69,11 @@ func (r Run) subject() string {
 }
 
 // config returns the identity of the workflow that GitHub started.
-func (r Run) config() string { return r.source() + "/" + r.Workflow + "@" + r.ref() }
+func (r workflowRun) config() string { return r.source() + "/" + r.Workflow + "@" + r.ref() }
 
-func (r Run) invocation() string { return r.source() + "/actions/runs/" + runID + "/attempts/1" }
+func (r workflowRun) invocation() string {
+	return r.source() + "/actions/runs/" + runID + "/attempts/1"
+}
 
 // path returns OWNER/NAME of a repository's URL.
 func path(repository string) string { return strings.TrimPrefix(repository, "https://github.com/") }
@@ -81,8 +83,8 @@ func owner(repository string) string {
 	return repository[:max(0, strings.LastIndexByte(repository, '/'))]
 }
 
-// Sign returns the bundle and the provenance of the release with these checksums, in JSON.
-func (s *Sigstore) Sign(ctx context.Context, checksums []byte, run Run) (signed, provenance []byte, err error) {
+// sign returns the bundle and the provenance of the release with these checksums, in JSON.
+func (s *sigstore) sign(ctx context.Context, checksums []byte, run workflowRun) (signed, provenance []byte, err error) {
 	statement, err := run.statement(checksums)
 	if err != nil {
 		return nil, nil, err
@@ -97,7 +99,7 @@ func (s *Sigstore) Sign(ctx context.Context, checksums []byte, run Run) (signed,
 }
 
 // bundle signs content with a new key. Unless the run is expired, it verifies the result.
-func (s *Sigstore) bundle(ctx context.Context, content sign.Content, run Run) ([]byte, error) {
+func (s *sigstore) bundle(ctx context.Context, content sign.Content, run workflowRun) ([]byte, error) {
 	key, err := sign.NewEphemeralKeypair(nil)
 	if err != nil {
 		return nil, err
@@ -128,7 +130,7 @@ type (
 
 // statement returns the provenance that GitHub's action "attest" writes for the files of the
 // checksums: https://actions.github.io/buildtypes/workflow/v1
-func (r Run) statement(checksums []byte) ([]byte, error) {
+func (r workflowRun) statement(checksums []byte) ([]byte, error) {
 	subjects, err := subjects(checksums)
 	if err != nil {
 		return nil, err
@@ -160,12 +162,12 @@ func subjects(checksums []byte) ([]subject, error) {
 		sum, name, ok := strings.Cut(lines.Text(), " ")
 		name = strings.TrimLeft(name, " *")
 		if !ok || name == "" {
-			return nil, fmt.Errorf("%s: not a line of sha256sum: %q", ChecksumsFile, lines.Text())
+			return nil, fmt.Errorf("%s: not a line of sha256sum: %q", checksumsFile, lines.Text())
 		}
 		out = append(out, subject{name, map[string]string{"sha256": sum}})
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("%s lists no files", ChecksumsFile)
+		return nil, fmt.Errorf("%s lists no files", checksumsFile)
 	}
 	return out, nil
 }

@@ -1,4 +1,4 @@
-package release
+package main
 
 import (
 	"context"
@@ -19,8 +19,8 @@ import (
 
 // authorityOf issues certificates for a workflow run, as Fulcio does.
 type authorityOf struct {
-	*Sigstore
-	run Run
+	*sigstore
+	run workflowRun
 }
 
 // validity is how long the certificate of a signing key is valid.
@@ -66,7 +66,7 @@ func (a authorityOf) GetCertificate(_ context.Context, key sign.Keypair, _ *sign
 
 // timestamp returns the extension with the signed certificate timestamp:
 // https://www.rfc-editor.org/rfc/rfc6962#section-3.3
-func (s *Sigstore) timestamp(cert *x509.Certificate) (pkix.Extension, error) {
+func (s *sigstore) timestamp(cert *x509.Certificate) (pkix.Extension, error) {
 	id, err := keyID(s.certificateLog)
 	if err != nil {
 		return pkix.Extension{}, err
@@ -99,7 +99,7 @@ func (s *Sigstore) timestamp(cert *x509.Certificate) (pkix.Extension, error) {
 
 // extensions returns the claims of the run that Fulcio copies from GitHub's identity token:
 // https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md
-func (r Run) extensions() ([]pkix.Extension, error) {
+func (r workflowRun) extensions() ([]pkix.Extension, error) {
 	// The deprecated extensions have the last numbers 1 to 6, and contain the value itself. The
 	// others contain a UTF8String.
 	deprecated := []string{r.Issuer, trigger, r.Commit, "release", path(r.source()), r.ref()}
