@@ -42,7 +42,7 @@ test-formats: ## validate the report formats with schemas and programs of other 
 		$(GO) test -count=1 -run 'Valid|SatisfiesGitHub' -v ./internal/formats
 
 .PHONY: test-gitlab
-test-gitlab: ## run the GitLab component with gitlab-ci-local, with real registries and a signed release; needs rsync and zstd
+test-gitlab: ## run the GitLab component with gitlab-ci-local, with real registries and a signed release; needs rsync
 	npm install --silent --no-audit --no-fund --prefix $(BIN)/gitlab gitlab-ci-local@4.72.0
 	IMAGEGATE_TEST_GITLAB=$(BIN)/gitlab/node_modules/.bin/gitlab-ci-local \
 		$(GO) test -count=1 -timeout 20m -run 'TestCIGitLab|TestCIInstall' -v ./integration

@@ -16,7 +16,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
 )
 
 const installVersion = "v1.2.3"
@@ -32,7 +32,7 @@ exit "${FAKE_CODE:-0}"
 func archived(t *testing.T, files ...string) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	packed, err := zstd.NewWriter(&out)
+	packed, err := xz.NewWriter(&out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,15 +132,15 @@ func uname(machine string) string {
 }
 
 // linux returns a PATH as on a machine of this kind, with one program that downloads. With busybox, all
-// programs except zstd are from busybox, as in Alpine.
+// programs are from busybox, as in Alpine.
 func linux(t *testing.T, machine, download string) string {
 	t.Helper()
 	scripts := map[string]string{"uname": uname(machine)}
 	if download != "busybox" {
-		return onlyPrograms(t, []string{download, "sha256sum", "tar", "zstd", "rm", "sh"}, scripts)
+		return onlyPrograms(t, []string{download, "sha256sum", "tar", "xzcat", "rm", "sh"}, scripts)
 	}
-	path := onlyPrograms(t, []string{"zstd"}, scripts)
-	addBusybox(t, path, "wget", "sha256sum", "tar", "rm", "sh")
+	path := onlyPrograms(t, nil, scripts)
+	addBusybox(t, path, "wget", "sha256sum", "tar", "xzcat", "rm", "sh")
 	return path
 }
 
@@ -158,7 +158,7 @@ func addBusybox(t *testing.T, path string, programs ...string) {
 // TestCIInstallVerifiesBeforeUse checks that only a verified program stays installed, and that it is
 // first run after its SHA-256 was checked. Exit code 2 would look like a denial.
 func TestCIInstallVerifiesBeforeUse(t *testing.T) {
-	const name = "imagegate_1.2.3_linux_amd64.tar.zst"
+	const name = "imagegate_1.2.3_linux_amd64.tar.xz"
 	good := archived(t, "LICENSE", "text", "imagegate", fakeProgram, "../evil", "text")
 	empty := archived(t, "LICENSE", "text")
 	verified := "verify-release --tag v1.2.3 " + name
@@ -220,7 +220,7 @@ func TestCIInstallVerifiesBeforeUse(t *testing.T) {
 
 func TestCIInstallSelectsTheMachine(t *testing.T) {
 	archive := archived(t, "imagegate", fakeProgram)
-	files := map[string][]byte{"imagegate_1.2.3_linux_arm64.tar.zst": archive, "checksums.txt": nil,
+	files := map[string][]byte{"imagegate_1.2.3_linux_arm64.tar.xz": archive, "checksums.txt": nil,
 		"checksums.txt.sigstore.json": nil, "provenance.sigstore.json": nil}
 	for machine, code := range map[string]int{"aarch64": 0, "x86_64": 3, "riscv64": 3} {
 		env := map[string]string{"GATE_VERSION": installVersion, "GATE_SHA256_ARM64": sumOf(archive)}
@@ -231,19 +231,19 @@ func TestCIInstallSelectsTheMachine(t *testing.T) {
 	}
 }
 
-// TestCIInstallAddsZstd checks that a failed installation of zstd is worth a retry, and that a missing
+// TestCIInstallAddsXz checks that a failed installation of xz is worth a retry, and that a missing
 // package manager is not.
-func TestCIInstallAddsZstd(t *testing.T) {
+func TestCIInstallAddsXz(t *testing.T) {
 	archive := archived(t, "imagegate", fakeProgram)
-	files := map[string][]byte{"imagegate_1.2.3_linux_amd64.tar.zst": archive, "checksums.txt": nil,
+	files := map[string][]byte{"imagegate_1.2.3_linux_amd64.tar.xz": archive, "checksums.txt": nil,
 		"checksums.txt.sigstore.json": nil, "provenance.sigstore.json": nil}
-	zstd := require(t, "zstd")
+	xzcat := require(t, "xzcat")
 	for label, tc := range map[string]struct {
 		managers map[string]string
 		code     int
 	}{
-		"apk":           {map[string]string{"apk": `[ "$*" = "add --quiet --no-cache zstd" ] && ln -s ` + zstd + ` "${0%/*}/zstd"`}, 0},
-		"apt-get":       {map[string]string{"apt-get": `[ "$1" = update ] || ln -s ` + zstd + ` "${0%/*}/zstd"`}, 0},
+		"apk":           {map[string]string{"apk": `[ "$*" = "add --quiet --no-cache xz" ] && ln -s ` + xzcat + ` "${0%/*}/xzcat"`}, 0},
+		"apt-get":       {map[string]string{"apt-get": `[ "$1" = update ] || ln -s ` + xzcat + ` "${0%/*}/xzcat"`}, 0},
 		"apk fails":     {map[string]string{"apk": "exit 2"}, 4},
 		"apt-get fails": {map[string]string{"apt-get": "exit 100"}, 4},
 		"neither":       {nil, 3},
@@ -278,10 +278,10 @@ var releases = sync.OnceValues(func() (published, error) {
 	p := published{dir: filepath.Join(shared, "releases"), sums: map[string]string{}, root: filepath.Join(shared, "release-sigstore", "trusted_root.json")}
 	for tag, repository := range map[string]string{installVersion: "imagegate/imagegate", otherSigner: "other/imagegate"} {
 		dir := filepath.Join(p.dir, tag)
-		archive := filepath.Join(dir, "imagegate_"+tag[1:]+"_linux_"+runtime.GOARCH+".tar.zst")
+		archive := filepath.Join(dir, "imagegate_"+tag[1:]+"_linux_"+runtime.GOARCH+".tar.xz")
 		for _, step := range [][]string{
 			{"mkdir", "-p", dir},
-			{"tar", "-c", "-I", "zstd -1 -T0", "-f", archive, "-C", filepath.Join(shared, "bin"), "imagegate"},
+			{"tar", "-c", "-I", "xz -0 -T0", "-f", archive, "-C", filepath.Join(shared, "bin"), "imagegate"},
 			{"sh", "-c", `cd "$0" && sha256sum -- * >checksums.txt`, dir},
 			{"go", "run", "-trimpath", "./release/sign", "-tag", tag, "-sigstore", filepath.Dir(p.root), "-repository", "https://github.com/" + repository, dir},
 		} {
@@ -302,7 +302,7 @@ var releases = sync.OnceValues(func() (published, error) {
 // the runner, so that its scripts must install imagegate.
 func serveReleases(t *testing.T, r *runner) (published, string) {
 	t.Helper()
-	require(t, "zstd")
+	require(t, "xz")
 	rel, err := releases()
 	if err != nil {
 		t.Fatal(err)

@@ -1,11 +1,11 @@
 #!/bin/sh
 # This script installs a release of imagegate into an existing folder: "./install.sh FOLDER". It needs
-# Linux, a POSIX shell, tar, sha256sum, and curl or wget. If zstd is missing, it installs zstd with apk
+# Linux, a POSIX shell, tar, sha256sum, and curl or wget. If xzcat is missing, it installs xz with apk
 # or apt-get.
 #
 # Variables:
 #   GATE_VERSION       tag of the release, such as v1.2.3
-#   GATE_SHA256_AMD64  SHA-256 of imagegate_1.2.3_linux_amd64.tar.zst, from a source that you trust
+#   GATE_SHA256_AMD64  SHA-256 of imagegate_1.2.3_linux_amd64.tar.xz, from a source that you trust
 #   GATE_SHA256_ARM64  the same for arm64. Only the sum for this machine is needed
 #   GATE_RELEASE_URL   folder with a subfolder for each tag (default: the releases on GitHub)
 #   GATE_TRUSTED_ROOT  Sigstore trusted root, as a file (default: downloaded from Sigstore)
@@ -45,23 +45,23 @@ case $(uname -s)-$(uname -m) in
   *) fail 3 "no release for $(uname -s) on $(uname -m)" ;;
 esac
 [ -n "$want" ] || fail 3 "$variable is not set"
-if ! command -v zstd >/dev/null; then
+if ! command -v xzcat >/dev/null; then
   if command -v apk >/dev/null; then
-    apk add --quiet --no-cache zstd
+    apk add --quiet --no-cache xz
   elif command -v apt-get >/dev/null; then
-    apt-get update -qq && apt-get install -qq -y --no-install-recommends zstd >/dev/null
+    apt-get update -qq && apt-get install -qq -y --no-install-recommends xz-utils >/dev/null
   else
-    fail 3 "the program zstd is missing"
-  fi || fail 4 "installing zstd failed"
+    fail 3 "the program xzcat is missing"
+  fi || fail 4 "installing xz failed"
 fi
 
-archive=imagegate_${GATE_VERSION#v}_linux_$arch.tar.zst
+archive=imagegate_${GATE_VERSION#v}_linux_$arch.tar.xz
 for name in "$archive" checksums.txt checksums.txt.sigstore.json provenance.sigstore.json; do
   fetch "$name"
 done
 sum=$(sha256sum "$folder/$archive") || fail 4 "reading $archive failed"
 [ "${sum%% *}" = "$want" ] || fail 6 "$archive has the SHA-256 ${sum%% *}, not $want"
-zstd -d -q -f -o "$folder/imagegate.tar" "$folder/$archive" || fail 6 "decompressing $archive failed"
+xzcat "$folder/$archive" >"$folder/imagegate.tar" || fail 6 "decompressing $archive failed"
 tar -x -f "$folder/imagegate.tar" -C "$folder" imagegate || fail 6 "$archive has no file imagegate"
 rm -f "$folder/imagegate.tar"
 
