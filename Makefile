@@ -41,6 +41,20 @@ test-formats: ## validate the report formats with schemas and programs of other 
 	IMAGEGATE_TEST_SARIF=$(BIN)/formats/node_modules/@microsoft/sarif-multitool-linux/Sarif.Multitool \
 		$(GO) test -count=1 -run 'Valid|SatisfiesGitHub' -v ./internal/formats
 
+.PHONY: test-gitlab
+test-gitlab: ## run the GitLab component with gitlab-ci-local, with real registries and a signed release; needs rsync
+	npm install --silent --no-audit --no-fund --prefix $(BIN)/gitlab gitlab-ci-local@4.72.0
+	IMAGEGATE_TEST_GITLAB=$(BIN)/gitlab/node_modules/.bin/gitlab-ci-local \
+		$(GO) test -count=1 -timeout 20m -run 'TestCIGitLab|TestCIInstall' -v ./integration
+
+.PHONY: test-examples
+test-examples: ## validate the examples for CI systems with the schema of Argo Workflows and a parser of Groovy; needs Java
+	npm install --silent --no-audit --no-fund --prefix $(BIN)/examples npm-groovy-lint@15.2.0
+	cd integration/tools/argo && $(GO) mod download
+	IMAGEGATE_TEST_GROOVY=$(BIN)/examples/node_modules/.bin/npm-groovy-lint \
+		IMAGEGATE_TEST_ARGO=$$(cd integration/tools/argo && $(GO) list -m -f '{{.Dir}}' github.com/argoproj/argo-workflows/v4) \
+		$(GO) test -count=1 -run 'TestCIExamplesFollow|TestCIJenkinsfile' -v ./integration
+
 .PHONY: test-sigstore
 test-sigstore: ## build the real Fulcio and Rekor and sign with identities, using them
 	cd integration/sigstore && $(GO) test -count=1 -timeout 20m ./...

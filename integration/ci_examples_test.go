@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -30,24 +31,48 @@ func foreignSchema(t *testing.T, file string) *jsonschema.Schema {
 			t.Skip("there are no schemas next to the checkout")
 		}
 	}
-	text, err := os.ReadFile(filepath.Join(dir, file))
+	return compiled(t, readSchema(t, filepath.Join(dir, file)), "https://schemas.example/ci.json", "")
+}
+
+// argoSchema compiles the schema of a kind of Argo Workflows. "make test-examples" downloads the module
+// with the schema, and sets IMAGEGATE_TEST_ARGO to its folder.
+func argoSchema(t *testing.T, kind string) *jsonschema.Schema {
+	t.Helper()
+	dir := os.Getenv("IMAGEGATE_TEST_ARGO")
+	if dir == "" {
+		t.Skip("IMAGEGATE_TEST_ARGO names no folder with the module of Argo Workflows")
+	}
+	root := readSchema(t, filepath.Join(dir, "api", "jsonschema", "schema.json"))
+	// The schema allows unknown keys, but a misspelt key is an error in an example.
+	for _, definition := range root["definitions"].(map[string]any) {
+		if d := definition.(map[string]any); d["properties"] != nil {
+			d["additionalProperties"] = false
+		}
+	}
+	return compiled(t, root, root["$id"].(string), "#/definitions/io.argoproj.workflow.v1alpha1."+kind)
+}
+
+func readSchema(t *testing.T, file string) map[string]any {
+	t.Helper()
+	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(mustRead(t, file)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	const url = "https://schemas.example/ci.json"
+	return parsed.(map[string]any)
+}
+
+// compiled compiles a part of the schema with this URL.
+func compiled(t *testing.T, schema map[string]any, url, part string) *jsonschema.Schema {
+	t.Helper()
 	compiler := jsonschema.NewCompiler()
-	if err := compiler.AddResource(url, parsed); err != nil {
+	if err := compiler.AddResource(url, schema); err != nil {
 		t.Fatal(err)
 	}
-	schema, err := compiler.Compile(url)
+	out, err := compiler.Compile(url + part)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return schema
+	return out
 }
 
 // asJSON reads a YAML file as the JSON value that a schema describes.
@@ -73,6 +98,9 @@ func TestCIExamplesFollowTheirSchemas(t *testing.T) {
 		schema string
 		breaks func(root map[string]any)
 	}{
+		"argo-workflow-template.yaml": {"", func(root map[string]any) {
+			root["spec"].(map[string]any)["templates"].([]any)[0].(map[string]any)["retry"] = map[string]any{"limit": "2"}
+		}},
 		"tekton-task.yaml": {"tekton-v1-task.schema.json", func(root map[string]any) {
 			root["spec"].(map[string]any)["steps"] = "promote"
 		}},
@@ -85,7 +113,12 @@ func TestCIExamplesFollowTheirSchemas(t *testing.T) {
 		}},
 	} {
 		t.Run(file, func(t *testing.T) {
-			schema := foreignSchema(t, tc.schema)
+			var schema *jsonschema.Schema
+			if tc.schema == "" {
+				schema = argoSchema(t, "WorkflowTemplate")
+			} else {
+				schema = foreignSchema(t, tc.schema)
+			}
 			value := asJSON(t, "../examples/ci/"+file)
 			if err := schema.Validate(value); err != nil {
 				t.Error(err)
@@ -93,6 +126,34 @@ func TestCIExamplesFollowTheirSchemas(t *testing.T) {
 			tc.breaks(value.(map[string]any))
 			if schema.Validate(value) == nil {
 				t.Error("the schema accepts a broken file")
+			}
+		})
+	}
+}
+
+// TestCIJenkinsfileParses has Groovy parse the Jenkinsfile. IMAGEGATE_TEST_GROOVY is the path of
+// npm-groovy-lint, which "make test-examples" installs. It needs Java.
+func TestCIJenkinsfileParses(t *testing.T) {
+	program := os.Getenv("IMAGEGATE_TEST_GROOVY")
+	if program == "" {
+		t.Skip("IMAGEGATE_TEST_GROOVY names no npm-groovy-lint")
+	}
+	text := mustRead(t, "../examples/ci/Jenkinsfile")
+	for name, tc := range map[string]struct {
+		text  []byte
+		valid bool
+	}{
+		"valid":   {text, true},
+		"invalid": {bytes.Replace(text, []byte("stages {"), []byte("stages "), 1), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "Jenkinsfile"), tc.text)
+			cmd := exec.CommandContext(t.Context(), program, "--noserver", "--parse", "--failon", "error", "Jenkinsfile")
+			cmd.Dir = dir
+			out, err := cmd.CombinedOutput()
+			if parsed := !bytes.Contains(out, []byte("NglParseError")); parsed != tc.valid || (err == nil) != tc.valid {
+				t.Errorf("%v\n%s", err, out)
 			}
 		})
 	}

@@ -82,7 +82,7 @@ func TestCIGateHandlesEveryExitCode(t *testing.T) {
 			}
 			cmd := exec.CommandContext(t.Context(), "sh", "gate.sh", tc.command)
 			cmd.Dir = dir
-			cmd.Env = []string{"PATH=" + dir + ":" + os.Getenv("PATH"), "RETRY_DELAY=0", "STAGING_IMAGE=s", "APPROVED_IMAGE=a",
+			cmd.Env = []string{"PATH=" + dir + ":" + os.Getenv("PATH"), "RETRY_DELAY=0", "STAGING_IMAGE=s", "APPROVED_IMAGE=approved.example:443/app:1",
 				"ATTEMPTS=" + tc.attempts}
 			out, err := cmd.CombinedOutput()
 			var exit *exec.ExitError
@@ -95,6 +95,14 @@ func TestCIGateHandlesEveryExitCode(t *testing.T) {
 			}
 			if got := strings.Join(strings.Fields(string(calls)), " "); cmd.ProcessState.ExitCode() != tc.code || got != tc.calls {
 				t.Errorf("exit code %d after %q\n%s", cmd.ProcessState.ExitCode(), got, out)
+			}
+			dotenv, err := os.ReadFile(filepath.Join(dir, "imagegate.env"))
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Fatal(err)
+			}
+			approved := bytes.Contains(dotenv, []byte("\nGATE_APPROVED_IMAGE=approved.example:443/app@sha256:ab\n"))
+			if want := tc.code == 0 && tc.command == "promote"; approved != want {
+				t.Errorf("the approved image is known: %v, want %v\n%s", approved, want, dotenv)
 			}
 		})
 	}

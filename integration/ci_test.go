@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -756,6 +757,12 @@ func TestCIWorkflowPromotes(t *testing.T) {
 // prints its commands, because the binary already exists.
 func (r *runner) gitlab(t *testing.T, name, approvedLogin string) ran {
 	t.Helper()
+	return r.gitlabWith(t, name, approvedLogin, dryBuild(t))
+}
+
+// gitlabWith runs a job of the example with more variables.
+func (r *runner) gitlabWith(t *testing.T, name, approvedLogin string, more map[string]string) ran {
+	t.Helper()
 	job := readJob(t, name)
 	env := map[string]string{
 		"CI_PROJECT_DIR": r.workspace, "CI_COMMIT_SHA": "1", "CI_COMMIT_SHORT_SHA": "1a2b3c4d",
@@ -766,7 +773,6 @@ func (r *runner) gitlab(t *testing.T, name, approvedLogin string) ran {
 		"DOCKER_AUTH_CONFIG": fmt.Sprintf(`{"auths": {%q: {"auth": %q}}}`, r.approved.Host(),
 			base64.StdEncoding.EncodeToString([]byte(approvedLogin))),
 	}
-	maps.Copy(env, dryBuild(t))
 	for k, v := range job.Variables {
 		env[k] = os.Expand(v, func(name string) string {
 			value, ok := env[name]
@@ -776,10 +782,13 @@ func (r *runner) gitlab(t *testing.T, name, approvedLogin string) ran {
 			return value
 		})
 	}
-	if err := os.Symlink(moduleRoot(t), env["IMAGEGATE_SOURCE"]); err != nil {
+	maps.Copy(env, more)
+	if err := os.Symlink(moduleRoot(t), env["GATE_SOURCE"]); err != nil {
 		t.Fatal(err)
 	}
-	r.install(t, filepath.Join(r.workspace, "imagegate-bin", "imagegate"))
+	if env["GATE_VERSION"] == "" {
+		r.install(t, filepath.Join(r.workspace, "imagegate-bin", "imagegate"))
+	}
 	result := r.bash(t, job.commands(), env)
 	r.bash(t, strings.Join(job.AfterScript, "\n"), env).must(t, 0)
 	for _, secret := range []string{stagingPassword, approvedPassword, keyPassword, env["DOCKER_AUTH_CONFIG"]} {
@@ -836,6 +845,19 @@ func TestCIGitLabPromotes(t *testing.T) {
 	if bytes.Contains(config, []byte(r.approved.Host())) {
 		t.Error("the login to the approved registry was written to a file")
 	}
+}
+
+// TestCIGitLabInstallsARelease checks that a job with a version needs no other imagegate, and that
+// nothing is compiled.
+func TestCIGitLabInstallsARelease(t *testing.T) {
+	r := gitlabRunner(t, "fixed")
+	rel, url := serveReleases(t, r)
+	release := map[string]string{"GATE_VERSION": installVersion, "GATE_SHA256_" + strings.ToUpper(runtime.GOARCH): rel.sums[installVersion],
+		"GATE_RELEASE_URL": url, "GATE_TRUSTED_ROOT": rel.root, "CGO_ENABLED": "compile", "GOCACHE": "off"}
+	result := r.gitlabWith(t, "promote", "promoter:"+approvedPassword, release)
+	result.must(t, 0)
+	result.mustSay(t, "verified imagegate_1.2.3_linux_")
+	r.mustBePromoted(t, "1a2b3c4d")
 }
 
 func TestCIGitLabDeniedIsNotASuccess(t *testing.T) {

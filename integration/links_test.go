@@ -19,7 +19,7 @@ var (
 // file and, if it has an anchor, to an existing heading.
 func TestLinksBetweenDocumentsLead(t *testing.T) {
 	var files []string
-	for _, pattern := range []string{"../*.md", "../docs/*.md", "../docs/*/*.md", "../examples/*.md", "../examples/*/*.md"} {
+	for _, pattern := range []string{"../*.md", "../docs/*.md", "../docs/*/*.md", "../examples/*.md", "../examples/*/*.md", "../examples/*/*/*.md"} {
 		some, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

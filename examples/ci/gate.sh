@@ -20,7 +20,7 @@
 #   RETRY_DELAY         seconds before a retry (default: 10)
 #
 # The script exits with the last exit code of imagegate. It also writes imagegate.prom (metrics) and
-# imagegate.env (exit code, outcome and digest as NAME=VALUE).
+# imagegate.env (exit code, outcome and digest as NAME=VALUE, and the approved image if it passed).
 attempts=${ATTEMPTS:-3}
 updated=no
 
@@ -70,4 +70,7 @@ GATE_EXIT_CODE=$code
 GATE_OUTCOME=$(label outcome)
 GATE_DIGEST=$(label digest)
 END
+if [ "$1 $code" = "promote 0" ]; then
+  echo "GATE_APPROVED_IMAGE=${APPROVED_IMAGE%:*}@$(label digest)" >>imagegate.env
+fi
 exit "$code"
