@@ -63,6 +63,13 @@ test-consumers: ## build third-party verifiers and signing services, and verify 
 	cd integration/sigstore && $(GO) test -c -o $(BIN)/consumers/sigstore.test .
 	IMAGEGATE_TEST_CONSUMERS=$(BIN)/consumers $(GO) test -count=1 -timeout 30m -run 'TestConsumers|TestKeyOfAVault' -v ./integration
 
+.PHONY: test-release
+test-release: ## sign release files with a private Sigstore, and verify them with cosign and slsa-verifier; IMAGEGATE_TEST_RELEASE is a folder with a built release
+	cd integration/tools/cosign && $(GO) build -o $(BIN)/consumers/cosign github.com/sigstore/cosign/v2/cmd/cosign
+	cd integration/tools/cosign3 && $(GO) build -o $(BIN)/consumers/cosign3 $$($(GO) list tool)
+	cd integration/tools/slsa-verifier && $(GO) build -o $(BIN)/consumers/slsa-verifier-attestation ./attestation
+	IMAGEGATE_TEST_CONSUMERS=$(BIN)/consumers $(GO) test -count=1 -v ./integration/release/sign
+
 integration/html/node_modules: integration/html/package-lock.json
 	cd integration/html && npm ci --silent --ignore-scripts --no-audit --no-fund
 	@touch $@

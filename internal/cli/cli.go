@@ -105,7 +105,7 @@ func newApp(s Streams) *cli.App {
 		OnUsageError:   onUsageError,
 		Action:         noSuchCommand,
 		Commands: []*cli.Command{promoteCommand(s), checkCommand(s), verifyCommand(s), explainCommand(s), replayCommand(s), reportCommand(s), policyCommand(s), dbCommand(s), cacheCommand(s), keyCommand(s), doctorCommand(s),
-			completionCommand(s), manCommand(s), helpCommand(), versionCommand(s)},
+			completionCommand(s), manCommand(s), helpCommand(), versionCommand(s), verifyReleaseCommand(s)},
 	}
 	prepare(app.Commands)
 	settings.Add(app, s.Err, refuseSecret)

@@ -36,7 +36,7 @@ var commandGroups = []struct {
 	{"Images", []string{"promote", "check", "verify"}},
 	{"Reports", []string{"explain", "report", "replay"}},
 	{"Setup", []string{"doctor", "policy", "db", "key", "cache"}},
-	{otherTitle, []string{"completion", "man", "help", "version"}},
+	{otherTitle, []string{"completion", "man", "help", "version", "verify-release"}},
 }
 
 // flagTitles lists the flags of each group, in the order of the help. A flag is in the same group
@@ -45,6 +45,7 @@ var flagTitles = []struct {
 	title string
 	names []string
 }{
+	{"Release", []string{"--tag", "--source"}},
 	{"Image and destination", []string{"--platform", "--move-tag", "--repository", "--any-tag", "--baseline", "--image"}},
 	{"Policy and evidence", []string{"--policy", "--policy-name", "--vex", "--at", "--max-age", "--override", "--allow-override",
 		"--require-predicate", "--profile", "--report", "--id", "--rescan"}},
@@ -225,4 +226,11 @@ var pages = map[string]page{
 		example("print the version", "imagegate version"),
 		example("print the version as JSON", "imagegate version --json"),
 	}},
+	"imagegate verify-release": {
+		required: [][]string{{"--tag"}},
+		examples: []Example{
+			example("verify a downloaded archive", "imagegate verify-release imagegate_1.2.3_linux_amd64.tar.zst --tag v1.2.3"),
+			example("verify a release of a fork, without network", "imagegate verify-release imagegate_1.2.3_linux_amd64.deb --tag v1.2.3 \\",
+				"--source github.com/team/imagegate --trusted-root trusted_root.json"),
+		}},
 }

@@ -8,6 +8,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -85,6 +87,22 @@ func (r *TUF) Publish(version int64, expires time.Time, files map[string][]byte)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.files = served
+	return nil
+}
+
+// Save writes the published files to a folder, so that any file server can serve the repository.
+func (r *TUF) Save(dir string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, data := range r.files {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

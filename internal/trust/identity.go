@@ -143,6 +143,19 @@ func (t Trust) verifyCertified(b *bundle.Bundle, message []byte) (SignerIdentity
 	return by, nil
 }
 
+// VerifyMessage verifies that a trusted identity signed the message. signature is a Sigstore bundle
+// with a message signature, as "cosign sign-blob --bundle" writes it.
+func (t Trust) VerifyMessage(signature, message []byte) (SignerIdentity, error) {
+	var b bundle.Bundle
+	if err := b.UnmarshalJSON(signature); err != nil {
+		return SignerIdentity{}, fmt.Errorf("reading a bundle: %w", err)
+	}
+	if b.GetMessageSignature() == nil {
+		return SignerIdentity{}, errors.New("reading a bundle: it has no signature of a message")
+	}
+	return t.verifyCertified(&b, message)
+}
+
 // verifyLogged requires a log entry or, if AllowUnlogged is set, at least a timestamp. It verifies
 // in two attempts, because sigstore-go uses the time of a log entry only if a log entry is
 // required.
