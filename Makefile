@@ -41,6 +41,11 @@ test-formats: ## validate the report formats with schemas and programs of other 
 	IMAGEGATE_TEST_SARIF=$(BIN)/formats/node_modules/@microsoft/sarif-multitool-linux/Sarif.Multitool \
 		$(GO) test -count=1 -run 'Valid|SatisfiesGitHub' -v ./internal/formats
 
+.PHONY: test-actions
+test-actions: ## validate both GitHub actions with the schema of their files
+	npm install --silent --no-audit --no-fund --prefix $(BIN)/actions @action-validator/cli@0.6.0 @action-validator/core@0.6.0
+	for file in action.yml .github/actions/verify/action.yml; do $(BIN)/actions/node_modules/.bin/action-validator $$file || exit 1; done
+
 .PHONY: test-sigstore
 test-sigstore: ## build the real Fulcio and Rekor and sign with identities, using them
 	cd integration/sigstore && $(GO) test -count=1 -timeout 20m ./...
@@ -137,14 +142,15 @@ profile: ## check the benchmark's big image, and write a processor profile to bi
 PROSE = README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md $(wildcard docs/*.md) $(shell git ls-files '*.go')
 
 .PHONY: lint
-lint: ## run go vet, gofmt, golangci-lint, actionlint, and Vale over documents and comments, at pinned versions
+lint: ## run go vet, gofmt, golangci-lint, actionlint, shellcheck if it is installed, and Vale over documents and comments, at pinned versions
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	cd integration/tools/lint && $(GO) build -o $(BIN)/ github.com/rhysd/actionlint/cmd/actionlint
 	@# In the place of a caller's project, so that it reads action.yml as well.
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && mkdir -p $$dir/.git $$dir/.github/workflows $$dir/imagegate && \
-		cp action.yml $$dir/imagegate && cp examples/ci/*.github.yml $$dir/.github/workflows && \
+		cp -r action.yml .github $$dir/imagegate && cp examples/ci/*.github.yml $$dir/.github/workflows && \
 		cd $$dir && $(BIN)/actionlint -shellcheck= -pyflakes=
+	@if command -v shellcheck >/dev/null; then shellcheck .github/actions/*.sh; fi
 	cd integration/tools/golangci && $(GO) build -o $(BIN)/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	$(BIN)/golangci-lint run ./...
 	cd integration/tools/vale && $(GO) build -o $(BIN)/ github.com/vale-cli/vale/v3/cmd/vale

@@ -28,9 +28,9 @@ func reportGitHubCommand(s Streams) *cli.Command {
 			"does not agree with --code.",
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "code", Value: -1, DefaultText: "none", Usage: "use `CODE` as the exit code of the run"},
-			&cli.StringFlag{Name: "command", Usage: "name the command `NAME`, if there is no report"},
-			&cli.StringFlag{Name: "image", Usage: "name the image `NAME`, if there is no report"},
-			&cli.StringFlag{Name: "log", Usage: "read the reason of a failure from `FILE`, the standard error of the run, if there is no report"},
+			&cli.StringFlag{Name: "command", Usage: "name the command `NAME`, if the report is missing"},
+			&cli.StringFlag{Name: "image", Usage: "name the image `NAME`, if the report is missing"},
+			&cli.StringFlag{Name: "log", Usage: "read the reason of a failure from `FILE`, the standard error of the run, if the report is missing"},
 			&cli.StringSliceFlag{Name: "file", Usage: "add `OUTPUT=PATH` to the outputs, with an empty value if the file PATH does not exist. Repeatable"}},
 		Action: func(c *cli.Context) error { return runReportGitHub(c, s) },
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/imagegate/imagegate/internal/report"
 )
 
-// Step is a step of a workflow in which imagegate ran and ended.
+// Step is a step of a workflow that ran imagegate.
 type Step struct {
 	// Report is the report of the run. See [Failed] for a run that wrote none.
 	Report report.Report
@@ -26,7 +26,7 @@ type Step struct {
 	// Files are the outputs with the paths of written reports. A file that does not exist is an
 	// output with an empty path.
 	Files []Output
-	// Workspace is the root folder of the checkout, and Dir the folder in which imagegate ran. Both
+	// Workspace is the root folder of the checkout, and Dir the folder that imagegate ran in. Both
 	// are absolute. Without Workspace, annotations name no file.
 	Workspace, Dir string
 }
@@ -36,7 +36,7 @@ type Decision string
 
 // The decisions.
 const (
-	// Error means that there is no decision, or that the run failed after the decision.
+	// Error means that the decision is missing, or that the run failed after the decision.
 	Error  Decision = "error"
 	Denied Decision = "denied"
 	Passed Decision = "passed"

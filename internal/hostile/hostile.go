@@ -1,5 +1,5 @@
-// Package hostile has texts and reports with which an image, a registry or a database could attack a
-// reader of a report. Tests write them in every format.
+// Package hostile has texts and reports that attack a reader of a report. The texts could come from an
+// image, a registry or a database. Tests write them in every format.
 package hostile
 
 import (
