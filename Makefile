@@ -46,6 +46,11 @@ test-actions: ## validate both GitHub actions with the schema of their files
 	npm install --silent --no-audit --no-fund --prefix $(BIN)/actions @action-validator/cli@0.6.0 @action-validator/core@0.6.0
 	for file in action.yml .github/actions/verify/action.yml; do $(BIN)/actions/node_modules/.bin/action-validator $$file || exit 1; done
 
+.PHONY: test-act
+test-act: ## build act, and run both GitHub actions with a release under it
+	cd integration/tools/act && $(GO) build -trimpath -o $(BIN)/act github.com/nektos/act
+	IMAGEGATE_TEST_ACT=$(BIN)/act $(GO) test -count=1 -run TestCIUnderAct -v ./integration
+
 .PHONY: test-sigstore
 test-sigstore: ## build the real Fulcio and Rekor and sign with identities, using them
 	cd integration/sigstore && $(GO) test -count=1 -timeout 20m ./...

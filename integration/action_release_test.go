@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -283,6 +284,80 @@ func TestCIActionChecksAKeptRelease(t *testing.T) {
 	flip(t, filepath.Join(kept, "checksums.txt"))
 	run(6)
 	run(0) // the files that did not verify are gone
+}
+
+// underAct is a workflow with three uses of the actions: a promotion, its verification, and a denial.
+const underAct = `on: push
+jobs:
+  job:
+    runs-on: ubuntu-24.04
+    steps:
+      - run: cp -R "$PROJECT/." .
+      - uses: ./imagegate
+        id: passed
+        with: {image: %[1]q, approved: %[2]q, policy: policy.yaml, key: %[3]q, key-password: %[4]q, update-database: "false", release-url: %[5]q, release-trusted-root: %[6]q}
+      - uses: ./imagegate/.github/actions/verify
+        id: verified
+        with: {image: "${{ steps.passed.outputs.approved }}", key: %[7]q, release-url: %[5]q, release-trusted-root: %[6]q}
+      - uses: ./imagegate
+        id: denied
+        continue-on-error: true
+        with: {command: check, image: "oci-archive:image.tar", policy: policy.yaml, update-database: "false", release-url: %[5]q, release-trusted-root: %[6]q}
+      - env:
+          RESULT: |-
+            ${{ steps.passed.outputs.decision }} ${{ steps.passed.outputs.exit-code }} ${{ steps.passed.outputs.approved }}
+            ${{ steps.verified.outputs.decision }} ${{ steps.verified.outputs.exit-code }} ${{ steps.verified.outputs.digest }}
+            ${{ steps.denied.outputs.decision }} ${{ steps.denied.outputs.exit-code }} ${{ steps.denied.outputs.approved }}
+        run: printf '%%s' "$RESULT" > "$PROJECT/result"
+`
+
+// TestCIUnderAct runs both actions with a release under act, which runs steps on this machine as GitHub's
+// runner does. "make test-act" builds act.
+func TestCIUnderAct(t *testing.T) {
+	act := os.Getenv("IMAGEGATE_TEST_ACT")
+	if act == "" {
+		t.Skip("IMAGEGATE_TEST_ACT does not name act")
+	}
+	r, s := newRunner(t, "fixed", lab.Options{}, lab.Options{}), serveReleases(t)
+	img, err := images["vulnerable"]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	saveArchive(t, img, filepath.Join(r.workspace, "image.tar"))
+	copyFolder(t, s.action, filepath.Join(r.workspace, "imagegate"))
+	workflows := filepath.Join(r.workspace, ".github", "workflows")
+	if err := os.MkdirAll(workflows, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(workflows, "job.yml"), fmt.Appendf(nil, underAct, r.image+":1", r.target+":1", r.key, keyPassword,
+		s.inputs["release-url"], s.inputs["release-trusted-root"], strings.TrimSuffix(r.key, ".key")+".pub"))
+	script := `git init -q . && git add policy.yaml && git -c user.name=a -c user.email=a@ci.example commit -qm a
+"$ACT" push --platform ubuntu-24.04=-self-hosted --env PROJECT="$PWD" --env IMAGEGATE_CACHE_DIR="$IMAGEGATE_CACHE_DIR"`
+	// act also fetches actions of steps that it skips. Empty actions take their place, without the network.
+	nested := t.TempDir()
+	for _, dir := range []string{".", "restore", "save"} {
+		if err := os.MkdirAll(filepath.Join(nested, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(nested, dir, "action.yml"), []byte("name: none\ndescription: none\nruns: {using: composite, steps: [{run: 'true', shell: bash}]}\n"))
+	}
+	for _, step := range readAction(t, ".").Runs.Steps {
+		if name, commit, ok := strings.Cut(step.Uses, "@"); ok {
+			parts := strings.Split(name, "/")
+			script += fmt.Sprintf(" --local-repository %s/%s@%s=%s", parts[0], parts[1], commit, nested)
+		}
+	}
+	result := r.bash(t, script, map[string]string{"ACT": act})
+	result.must(t, 0)
+	data, err := os.ReadFile(filepath.Join(r.workspace, "result"))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, result.log)
+	}
+	want := regexp.MustCompile(`^passed 0 ` + regexp.QuoteMeta(r.target) + `@(sha256:[0-9a-f]{64})\npassed 0 (sha256:[0-9a-f]{64})\ndenied 2\s*$`)
+	if m := want.FindSubmatch(data); m == nil || !bytes.Equal(m[1], m[2]) {
+		t.Errorf("the outputs are %q\n%s", data, result.log)
+	}
+	r.mustBePromoted(t, "1")
 }
 
 // sign returns the program that signs releases, and sigstore the folder of its private Sigstore.
