@@ -55,6 +55,16 @@ test-examples: ## validate the examples for CI systems with the schema of Argo W
 		IMAGEGATE_TEST_ARGO=$$(cd integration/tools/argo && $(GO) list -m -f '{{.Dir}}' github.com/argoproj/argo-workflows/v4) \
 		$(GO) test -count=1 -run 'TestCIExamplesFollow|TestCIJenkinsfile' -v ./integration
 
+.PHONY: test-actions
+test-actions: ## validate both GitHub actions with the schema of their files
+	npm install --silent --no-audit --no-fund --prefix $(BIN)/actions @action-validator/cli@0.6.0 @action-validator/core@0.6.0
+	for file in action.yml .github/actions/verify/action.yml; do $(BIN)/actions/node_modules/.bin/action-validator $$file || exit 1; done
+
+.PHONY: test-act
+test-act: ## build act, and run both GitHub actions with a release under it
+	cd integration/tools/act && $(GO) build -trimpath -o $(BIN)/act github.com/nektos/act
+	IMAGEGATE_TEST_ACT=$(BIN)/act $(GO) test -count=1 -run TestCIUnderAct -v ./integration
+
 .PHONY: test-sigstore
 test-sigstore: ## build the real Fulcio and Rekor and sign with identities, using them
 	cd integration/sigstore && $(GO) test -count=1 -timeout 20m ./...
@@ -181,14 +191,15 @@ profile: ## check the benchmark's big image, and write a processor profile to bi
 PROSE = README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md $(wildcard docs/*.md docs/*/*.md) $(shell git ls-files '*.go')
 
 .PHONY: lint
-lint: ## run go vet, gofmt, golangci-lint, actionlint, and Vale over documents and comments, at pinned versions
+lint: ## run go vet, gofmt, golangci-lint, actionlint, shellcheck if it is installed, and Vale over documents and comments, at pinned versions
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	cd integration/tools/lint && $(GO) build -o $(BIN)/ github.com/rhysd/actionlint/cmd/actionlint
 	@# In the place of a caller's project, so that it reads action.yml as well.
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && mkdir -p $$dir/.git $$dir/.github/workflows $$dir/imagegate && \
-		cp action.yml $$dir/imagegate && cp examples/ci/*.github.yml .github/workflows/*.yml $$dir/.github/workflows && \
+		cp -r action.yml .github $$dir/imagegate && cp examples/ci/*.github.yml .github/workflows/*.yml $$dir/.github/workflows && \
 		cd $$dir && $(BIN)/actionlint -shellcheck= -pyflakes=
+	@if command -v shellcheck >/dev/null; then shellcheck .github/actions/*.sh; fi
 	cd integration/tools/golangci && $(GO) build -o $(BIN)/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	$(BIN)/golangci-lint run ./...
 	cd integration/tools/vale && $(GO) build -o $(BIN)/ github.com/vale-cli/vale/v3/cmd/vale

@@ -28,50 +28,6 @@ import (
 	"github.com/imagegate/imagegate/internal/lab"
 )
 
-// action is the content of action.yml. Parsing fails on other keys that GitHub supports, such as
-// continue-on-error, because they could let a denied image through.
-type action struct {
-	Name        string `yaml:"name"`
-	Description string `yaml:"description"`
-	Inputs      map[string]struct {
-		Description string `yaml:"description"`
-		Required    bool   `yaml:"required"`
-		Default     string `yaml:"default"`
-	} `yaml:"inputs"`
-	Outputs map[string]struct {
-		Description string `yaml:"description"`
-		Value       string `yaml:"value"`
-	} `yaml:"outputs"`
-	Runs struct {
-		Using string       `yaml:"using"`
-		Steps []githubStep `yaml:"steps"`
-	} `yaml:"runs"`
-}
-
-// githubStep is a step of an action or of a job.
-type githubStep struct {
-	Name  string            `yaml:"name"`
-	ID    string            `yaml:"id"`
-	If    string            `yaml:"if"`
-	Uses  string            `yaml:"uses"`
-	With  map[string]string `yaml:"with"`
-	Shell string            `yaml:"shell"`
-	Env   map[string]string `yaml:"env"`
-	Run   string            `yaml:"run"`
-}
-
-// githubWorkflow has the parts of a workflow with one job.
-type githubWorkflow struct {
-	On struct {
-		Dispatch struct {
-			Inputs map[string]any `yaml:"inputs"`
-		} `yaml:"workflow_dispatch"`
-	} `yaml:"on"`
-	Jobs map[string]struct {
-		Steps []githubStep `yaml:"steps"`
-	} `yaml:"jobs"`
-}
-
 // gitlabJob is a job of a GitLab pipeline. Parsing fails on keys that are not listed here, so that a
 // key that lets a denied image through cannot be added unnoticed.
 type gitlabJob struct {
@@ -122,20 +78,6 @@ func decode(t *testing.T, path string, into any, strict bool) {
 	}
 }
 
-func readAction(t *testing.T) action {
-	t.Helper()
-	var a action
-	decode(t, "../action.yml", &a, true)
-	return a
-}
-
-func readWorkflow(t *testing.T) githubWorkflow {
-	t.Helper()
-	var w githubWorkflow
-	decode(t, "../examples/ci/promote.github.yml", &w, false)
-	return w
-}
-
 // readJob returns a job of the GitLab example, with the keys of the hidden job that it extends. As in
 // GitLab, lists are replaced and maps are merged.
 func readJob(t *testing.T, name string) gitlabJob {
@@ -171,18 +113,6 @@ func (j gitlabJob) commands() string {
 	return strings.Join(slices.Concat(j.BeforeScript, j.Script), "\n")
 }
 
-func stepNamed(t *testing.T, steps []githubStep, name string) githubStep {
-	t.Helper()
-	i := slices.IndexFunc(steps, func(s githubStep) bool { return s.Name == name })
-	if i < 0 {
-		t.Fatalf("there is no step %q", name)
-	}
-	return steps[i]
-}
-
-// expression matches the expressions that GitHub replaces before a shell sees them.
-var expression = regexp.MustCompile(`\$\{\{\s*(.*?)\s*\}\}`)
-
 // runner simulates a machine of a CI system with a project in its workspace.
 type runner struct {
 	staging, approved *lab.Registry
@@ -191,7 +121,12 @@ type runner struct {
 	key               string
 	env               map[string]string // the environment variables for every script
 
-	known map[string]string // the values of GitHub expressions, by name
+	// known has the values of expressions in workflows of GitHub, by name.
+	known map[string]string
+	// caches is the cache service of GitHub: the folders by key, in the order of saving.
+	caches []savedCache
+	// compiles makes an action run the scripts that use Go.
+	compiles bool
 }
 
 const (
@@ -300,20 +235,6 @@ func (r *runner) bash(t *testing.T, script string, env map[string]string) ran {
 	return ran{cmd.ProcessState.ExitCode(), string(out)}
 }
 
-// expand evaluates the expressions in s. An unknown name fails the test, although GitHub replaces
-// it with an empty text.
-func (r *runner) expand(t *testing.T, s string) string {
-	t.Helper()
-	return expression.ReplaceAllStringFunc(s, func(e string) string {
-		name := expression.FindStringSubmatch(e)[1]
-		value, ok := r.known[name]
-		if !ok {
-			t.Errorf("nothing is known by the name %q", name)
-		}
-		return value
-	})
-}
-
 // install writes a script to path, where the build would write the imagegate binary. The script
 // runs the imagegate binary of the test.
 func (r *runner) install(t *testing.T, path string) {
@@ -329,62 +250,6 @@ func (r *runner) install(t *testing.T, path string) {
 	if err := os.Chmod(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// step runs a step of an action or workflow, and adds its outputs to the known values.
-func (r *runner) step(t *testing.T, s githubStep, extra map[string]string) ran {
-	t.Helper()
-	output := filepath.Join(t.TempDir(), "output")
-	env := map[string]string{"GITHUB_OUTPUT": output, "RUNNER_TEMP": r.temp}
-	for k, v := range s.Env {
-		env[k] = r.expand(t, v)
-	}
-	maps.Copy(env, extra)
-	write(t, output, nil)
-	result := r.bash(t, s.Run, env)
-	data, err := os.ReadFile(output)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(data)) {
-		key, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
-		if !ok || s.ID == "" {
-			t.Errorf("the step %q writes the output %q", s.Name, line)
-		}
-		r.known["steps."+s.ID+".outputs."+key] = value
-	}
-	return result
-}
-
-// act runs the last step of the action with these inputs. A missing input has its default value or
-// is empty, because GitHub does not enforce required inputs.
-func (r *runner) act(t *testing.T, inputs map[string]string) ran {
-	t.Helper()
-	a := readAction(t)
-	for name, in := range a.Inputs {
-		r.known["inputs."+name] = in.Default
-	}
-	for name, value := range inputs {
-		if _, ok := a.Inputs[name]; !ok {
-			t.Fatalf("the action has no input %q", name)
-		}
-		r.known["inputs."+name] = value
-	}
-	r.install(t, filepath.Join(r.temp, "imagegate-bin", "imagegate"))
-	result := r.step(t, stepNamed(t, a.Runs.Steps, "Run imagegate"), nil)
-	if got, want := r.expand(t, a.Outputs["exit-code"].Value), fmt.Sprint(result.code); got != want {
-		t.Errorf("the action says exit code %q and ends with %s\n%s", got, want, result.log)
-	}
-	return result
-}
-
-// inputs returns the inputs for an ordinary promotion with an existing database. The inputs in
-// replaced override them.
-func (r *runner) inputs(replaced map[string]string) map[string]string {
-	in := map[string]string{"image": r.image + ":1", "approved": r.target + ":1", "policy": "policy.yaml",
-		"key": r.key, "key-password": keyPassword, "update-database": "false"}
-	maps.Copy(in, replaced)
-	return in
 }
 
 func (r ran) must(t *testing.T, code int) {
@@ -429,7 +294,10 @@ func (r *runner) mustBeUntouched(t *testing.T) {
 // passed.
 func (r *runner) mustReport(t *testing.T, file string, passed bool) {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(r.workspace, file))
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(r.workspace, file)
+	}
+	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -446,138 +314,6 @@ func (r *runner) mustReport(t *testing.T, file string, passed bool) {
 	}
 }
 
-func TestCIActionPromotes(t *testing.T) {
-	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
-	mirror := r.mirror(t)
-	inputs := r.inputs(map[string]string{"database-url": mirror})
-	delete(inputs, "update-database") // the default of update-database is true
-	result := r.act(t, inputs)
-	result.must(t, 0)
-	result.mustSay(t, "PASSED")
-	result.mustSay(t, mirror) // the log must name the source of the database
-	r.mustBePromoted(t, "1")
-}
-
-// TestCIActionTakesSeveralLines checks that the action accepts inputs with several values, one on
-// each line. Lines may end with CR LF, as in web forms, have spaces around the value, or be empty.
-func TestCIActionTakesSeveralLines(t *testing.T) {
-	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
-	result := r.act(t, r.inputs(map[string]string{
-		"approved": r.target + ":1\r\n\r\n  " + r.target + ":1.0\t\r\n" + r.target + ":latest",
-		"output":   "text\n\n json=one.json \njson=two words.json\n",
-	}))
-	result.must(t, 0)
-	result.mustSay(t, "PASSED")
-	r.mustBePromoted(t, "1", "1.0", "latest")
-	r.mustReport(t, "one.json", true)
-	r.mustReport(t, "two words.json", true)
-}
-
-func TestCIActionDeniedIsNotASuccess(t *testing.T) {
-	for _, command := range []string{"promote", "check"} {
-		t.Run(command, func(t *testing.T) {
-			r := newRunner(t, "vulnerable", lab.Options{}, lab.Options{})
-			result := r.act(t, r.inputs(map[string]string{"command": command, "output": "text\njson=report.json"}))
-			result.must(t, 2)
-			result.mustSay(t, "DENIED")
-			r.mustReport(t, "report.json", false)
-			r.mustBeUntouched(t)
-		})
-	}
-}
-
-// TestCIActionChecks checks that the command check of the action needs neither a key nor an
-// approved registry.
-func TestCIActionChecks(t *testing.T) {
-	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
-	result := r.act(t, map[string]string{"command": "check", "image": r.image + ":1", "policy": "policy.yaml", "update-database": "false"})
-	result.must(t, 0)
-	result.mustSay(t, "PASSED")
-	r.mustBeUntouched(t)
-}
-
-// TestCIActionFailsWhatItCannotDo checks that the action fails for each mistake in its inputs, with
-// the exit code in the README, and writes nothing to the approved registry.
-func TestCIActionFailsWhatItCannotDo(t *testing.T) {
-	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
-	for name, tc := range map[string]struct {
-		replaced map[string]string
-		code     int
-		says     string
-	}{
-		"another command":   {map[string]string{"command": "verify"}, 3, "::error::command is neither"},
-		"no command":        {map[string]string{"command": ""}, 3, "::error::command is neither"},
-		"two commands":      {map[string]string{"command": "check promote"}, 3, "::error::command is neither"},
-		"neither":           {map[string]string{"update-database": "no"}, 3, "::error::update-database is neither"},
-		"no mirror":         {map[string]string{"update-database": "true", "database-url": "http://127.0.0.1:1/"}, 5, "updating the vulnerability database"},
-		"no image":          {map[string]string{"image": ""}, 3, "argument 1 is empty"},
-		"no policy":         {map[string]string{"policy": ""}, 3, "no policy"},
-		"no approved":       {map[string]string{"approved": "\n"}, 3, "at least one APPROVED"},
-		"no key":            {map[string]string{"key": ""}, 3, "no key"},
-		"no password":       {map[string]string{"key-password": ""}, 6, "hint: set COSIGN_PASSWORD"},
-		"another password":  {map[string]string{"key-password": "wrong"}, 6, "loading key"},
-		"no such format":    {map[string]string{"output": "text\nyaml"}, 3, "the format must be text, json, sarif"},
-		"no such image":     {map[string]string{"image": r.image + ":none"}, 4, "staging registry"},
-		"no approved there": {map[string]string{"approved": "127.0.0.1:1/app:1"}, 4, "approved registry"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			result := r.act(t, r.inputs(tc.replaced))
-			result.must(t, tc.code)
-			result.mustSay(t, tc.says)
-			r.mustBeUntouched(t)
-		})
-	}
-	t.Run("no database", func(t *testing.T) {
-		r.env["IMAGEGATE_CACHE_DIR"] = t.TempDir()
-		result := r.act(t, r.inputs(nil))
-		result.must(t, 5)
-		result.mustSay(t, "is missing")
-		r.mustBeUntouched(t)
-	})
-}
-
-// TestCIActionInputsAreNotCode checks that the action never runs the text of an input as code,
-// never treats it as a flag, and never prints it as a workflow command of GitHub.
-func TestCIActionInputsAreNotCode(t *testing.T) {
-	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
-	for name, text := range map[string]string{
-		"command after it":     "x; touch pwned #",
-		"substitution":         "$(touch pwned)",
-		"backquotes":           "`touch pwned`",
-		"end of the quotes":    `" && touch pwned && echo "`,
-		"end of single quotes": `' ; touch pwned ; '`,
-		"array subscript":      `a[$(touch pwned)]`,
-		"lines":                "x\ntouch pwned",
-		"end of the input":     "x\nEOF\ntouch pwned\n",
-		"a flag":               "--policy=/dev/null",
-		"help":                 "--help=true", // as a flag, this text would make imagegate exit with code 0
-		"a command of theirs":  "x\n::error::pwned\n ::set-output name=exit-code::0\n##[error]pwned",
-	} {
-		t.Run(name, func(t *testing.T) {
-			for _, input := range []string{"image", "approved", "command", "policy", "key", "output", "update-database"} {
-				result := r.act(t, r.inputs(map[string]string{input: text}))
-				if result.code != 3 {
-					t.Errorf("%s: exit code %d\n%s", input, result.code, result.log)
-				}
-				for line := range strings.Lines(result.log) {
-					command := strings.HasPrefix(strings.TrimSpace(line), "::") || strings.Contains(line, "##[")
-					if command && !strings.HasPrefix(line, "::error::"+input+" is neither ") {
-						t.Errorf("%s: GitHub would obey %q", input, line)
-					}
-				}
-			}
-			entries, err := os.ReadDir(r.workspace)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(entries) != 1 || entries[0].Name() != "policy.yaml" {
-				t.Errorf("the workspace holds %v", entries)
-			}
-			r.mustBeUntouched(t)
-		})
-	}
-}
-
 // dryBuild returns an environment that makes "go build" only print its commands. A real build takes
 // minutes on a new machine; "make build" tests it.
 func dryBuild(t *testing.T) map[string]string {
@@ -591,166 +327,6 @@ func dryBuild(t *testing.T) map[string]string {
 		env[key] = strings.TrimSpace(string(out))
 	}
 	return env
-}
-
-// TestCIActionBuilds runs the steps of the action that build imagegate: all steps except the last
-// one and the steps that use GitHub's own actions.
-func TestCIActionBuilds(t *testing.T) {
-	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
-	// The caller's project has a go.work file that does not list this module.
-	r.env["GOWORK"] = filepath.Join(r.workspace, "go.work")
-	write(t, r.env["GOWORK"], []byte("go 1.26\n"))
-
-	steps := readAction(t).Runs.Steps
-	r.step(t, stepNamed(t, steps, "Compute the key of the build cache"), dryBuild(t)).must(t, 0)
-	if key := r.known["steps.built.outputs.key"]; !regexp.MustCompile(`^go1\.\S+-[0-9a-f]{40,64}$`).MatchString(key) {
-		t.Errorf("the cache's key is %q", key)
-	}
-	step := stepNamed(t, steps, "Build imagegate from this action's own source")
-	build := r.step(t, step, dryBuild(t))
-	build.must(t, 0)
-	build.mustSay(t, filepath.Join("imagegate-bin", "imagegate"))
-
-	cached := ""
-	for _, s := range steps {
-		for key, v := range s.With {
-			if v = r.expand(t, v); strings.HasPrefix(s.Uses, "actions/cache@") && key == "path" {
-				cached = v
-			}
-		}
-	}
-	for _, key := range []string{"GOMODCACHE", "GOCACHE"} {
-		if dir := r.expand(t, step.Env[key]); cached == "" || filepath.Dir(dir) != cached {
-			t.Errorf("%s is %q, cached is %q", key, dir, cached)
-		}
-	}
-}
-
-// TestCIActionHoldsTogether checks that the steps of the action use exactly the declared inputs,
-// and that no step has a condition.
-func TestCIActionHoldsTogether(t *testing.T) {
-	a := readAction(t)
-	if a.Name == "" || a.Description == "" || a.Runs.Using != "composite" {
-		t.Errorf("name %q, description %q, using %q", a.Name, a.Description, a.Runs.Using)
-	}
-	used := map[string]bool{}
-	for _, s := range a.Runs.Steps {
-		if s.If != "" {
-			t.Errorf("the step %q%q is for some cases only: %s", s.Name, s.Uses, s.If)
-		}
-		if (s.Run == "") == (s.Uses == "") || s.Run != "" && s.Shell != "bash" {
-			t.Errorf("the step %q%q is neither a script for bash nor another action", s.Name, s.Uses)
-		}
-		for _, where := range []map[string]string{s.Env, s.With} {
-			for _, v := range where {
-				for _, e := range expression.FindAllStringSubmatch(v, -1) {
-					if input, ok := strings.CutPrefix(e[1], "inputs."); ok {
-						used[input] = true
-					}
-				}
-			}
-		}
-	}
-	if diff := cmp.Diff(slices.Sorted(maps.Keys(a.Inputs)), slices.Sorted(maps.Keys(used))); diff != "" {
-		t.Errorf("inputs (-stated +used):\n%s", diff)
-	}
-	for name, in := range a.Inputs {
-		if in.Description == "" || in.Required && in.Default != "" {
-			t.Errorf("input %q: description %q, required %v, default %q", name, in.Description, in.Required, in.Default)
-		}
-	}
-}
-
-// TestCIScriptsHaveNoExpressions checks that the scripts for GitHub and GitLab have valid syntax
-// and no expressions. GitHub pastes the value of an expression into the script, so the value would
-// run as code.
-func TestCIScriptsHaveNoExpressions(t *testing.T) {
-	steps := readAction(t).Runs.Steps
-	for _, j := range readWorkflow(t).Jobs {
-		steps = append(steps, j.Steps...)
-	}
-	scripts := map[string]string{"GitLab check": readJob(t, "check").commands(), "GitLab promote": readJob(t, "promote").commands()}
-	for _, s := range steps {
-		if s.Run != "" {
-			scripts[s.Name] = s.Run
-		}
-	}
-	if len(scripts) < 5 {
-		t.Errorf("only %d scripts were found", len(scripts))
-	}
-	for name, script := range scripts {
-		if strings.Contains(script, "${{") {
-			t.Errorf("%s: there is an expression in the script", name)
-		}
-		cmd := exec.CommandContext(t.Context(), "bash", "-n")
-		cmd.Stdin = strings.NewReader(script)
-		if out, err := cmd.CombinedOutput(); err != nil || len(out) != 0 {
-			t.Errorf("%s: %v\n%s", name, err, out)
-		}
-	}
-}
-
-// useOfAction returns the step of a workflow that uses imagegate's action.
-func useOfAction(t *testing.T, w githubWorkflow) githubStep {
-	t.Helper()
-	steps := w.Jobs["promote"].Steps
-	i := slices.IndexFunc(steps, func(s githubStep) bool { return s.Uses == "./imagegate" })
-	if i < 0 {
-		t.Fatal("the workflow does not use the action")
-	}
-	return steps[i]
-}
-
-func TestCIWorkflowGivesWhatTheActionTakes(t *testing.T) {
-	a, use := readAction(t), useOfAction(t, readWorkflow(t))
-	for input := range use.With {
-		if _, ok := a.Inputs[input]; !ok {
-			t.Errorf("the action has no input %q", input)
-		}
-	}
-	for input, in := range a.Inputs {
-		if in.Required && use.With[input] == "" {
-			t.Errorf("the input %q is required", input)
-		}
-	}
-}
-
-// TestCIWorkflowPromotes runs the example workflow with secrets in the form that GitHub stores, and
-// checks the report that the workflow uploads.
-func TestCIWorkflowPromotes(t *testing.T) {
-	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
-	key, err := os.ReadFile(r.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := readWorkflow(t)
-	maps.Copy(r.known, map[string]string{"secrets.IMAGEGATE_KEY": string(key), "secrets.COSIGN_PASSWORD": keyPassword})
-	given := map[string]string{"image": r.image + ":1", "approved": r.target + ":1"}
-	for input := range w.On.Dispatch.Inputs {
-		r.known["inputs."+input] = given[input]
-	}
-	r.step(t, stepNamed(t, w.Jobs["promote"].Steps, "Write the signing key"), nil).must(t, 0)
-	written := filepath.Join(r.temp, "imagegate.key")
-	if info, err := os.Stat(written); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("the key's file: %v, %v", info, err)
-	}
-
-	inputs := map[string]string{"database-url": r.mirror(t)}
-	for input, v := range useOfAction(t, w).With {
-		inputs[input] = r.expand(t, v)
-	}
-	result := r.act(t, inputs)
-	result.must(t, 0)
-	result.mustSay(t, "PASSED")
-	r.mustBePromoted(t, "1")
-	for _, s := range w.Jobs["promote"].Steps {
-		if strings.HasPrefix(s.Uses, "actions/upload-artifact@") {
-			r.mustReport(t, s.With["path"], true)
-			if s.If != "always()" {
-				t.Errorf("the report is uploaded if %q: that of a denial would be lost", s.If)
-			}
-		}
-	}
 }
 
 // gitlab runs a job of the example with all variables that a project must set. The build only

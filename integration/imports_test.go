@@ -101,6 +101,8 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/remedy":            {"policy", "policy/evidence", "internal/names", "internal/versions"},
 		"internal/report":            {"policy", "policy/evidence", "policy/diff", "policy/explain", "internal/layout", "internal/remedy", "internal/units"},
 		"internal/formats":           {"policy", "policy/evidence", "internal/remedy", "internal/report", "internal/formats/html"},
+		"internal/github":            {"internal/formats", "internal/layout", "internal/report", "internal/units", "policy"},
+		"internal/hostile":           {"policy/evidence", "internal/report"},
 		"internal/formats/html":      {"policy", "policy/evidence", "internal/report", "internal/units"},
 		"internal/attestations":      {"policy", "policy/evidence", "internal/attach", "internal/registry", "internal/trust", "internal/vex"},
 		"gate/layers":                {"internal/disk", "internal/registry"},
@@ -113,7 +115,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"gate":                       {"policy", "policy/evidence", "internal/registry", "gate/cache", "gate/catalog", "gate/filesystem", "gate/layers", "gate/match", "gate/secrets", "gate/vulndb", "internal/names"},
 		"promote":                    {"policy", "policy/evidence", "internal/attach", "internal/clock", "internal/registry", "gate", "gate/layers", "internal/trust"},
 		"internal/run":               {"policy", "policy/evidence", "gate", "promote", "internal/attestations", "internal/registry", "internal/report", "internal/trust"},
-		"internal/cli":               {"internal/cli/doctorcmd", "internal/cli/exit", "internal/cli/output", "internal/filekind", "internal/cli/password", "internal/cli/settings", "internal/audit", "internal/release", "internal/replay", "internal/telemetry", "internal/buildinfo", "internal/flags", "internal/help", "internal/reference", "internal/run", "internal/observe", "internal/redact", "policy", "policy/evidence", "policy/suite", "policy/lint", "policy/explain", "policy/format", "internal/attach", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/suites", "internal/formats", "internal/attestations", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/suggest", "internal/supervise"},
+		"internal/cli":               {"internal/cli/doctorcmd", "internal/cli/exit", "internal/cli/output", "internal/filekind", "internal/github", "internal/cli/password", "internal/cli/settings", "internal/audit", "internal/release", "internal/replay", "internal/telemetry", "internal/buildinfo", "internal/flags", "internal/help", "internal/reference", "internal/run", "internal/observe", "internal/redact", "policy", "policy/evidence", "policy/suite", "policy/lint", "policy/explain", "policy/format", "internal/attach", "internal/registry", "gate", "gate/cache", "gate/layers", "gate/vulndb", "promote", "internal/trust", "internal/report", "internal/suites", "internal/formats", "internal/attestations", "internal/vex", "internal/credentials", "internal/names", "internal/disk", "internal/suggest", "internal/supervise"},
 		"internal/cli/output":        {"gate", "gate/layers", "internal/audit", "internal/cli/exit", "internal/disk", "internal/formats", "internal/observe", "internal/report", "internal/run", "internal/suggest", "internal/supervise", "internal/telemetry", "policy", "policy/evidence"},
 		"internal/audit":             {"internal/disk", "internal/report", "policy"},
 		"internal/replay":            {"internal/audit", "internal/layout", "internal/report", "policy", "policy/diff"},
@@ -129,6 +131,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"":                           {"internal/cli"},
 		"examples/demo":              {"internal/lab"},
 		"integration/bench":          {"internal/lab"},
+		"integration/release/pins":   nil,
 		"integration/html":           {"policy", "policy/evidence", "internal/report", "internal/formats/html"},
 		"integration":                nil,
 		"integration/corpus":         nil,
@@ -223,13 +226,13 @@ func TestBinaryHasNoTestServers(t *testing.T) {
 	}
 }
 
-// TestEdgesAreInjected checks that policy, gate, promote, internal/trust and internal/report do not
+// TestEdgesAreInjected checks that policy, gate, promote, and the packages of reports and of trust do not
 // use the clock, the environment, os.Exit or context.Background. Only main and internal/cli may use
 // these.
 func TestEdgesAreInjected(t *testing.T) {
 	banned := map[string]bool{"os.Exit": true, "os.Getenv": true, "os.LookupEnv": true, "os.Environ": true, "time.Now": true,
 		"context.Background": true, "context.TODO": true}
-	for _, dir := range []string{"policy", "gate", "promote", "internal/trust", "internal/report", "internal/formats"} {
+	for _, dir := range []string{"policy", "gate", "promote", "internal/trust", "internal/report", "internal/formats", "internal/github"} {
 		err := filepath.WalkDir(filepath.Join("..", dir), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err
@@ -275,7 +278,7 @@ func TestModuleCanBeInstalled(t *testing.T) {
 // and the usual files of a Go repository.
 func TestTopLevelIsFixed(t *testing.T) {
 	want := []string{"main.go", "gate", "promote", "policy", "examples", "integration", "go.mod", "go.sum", "action.yml",
-		"README.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "internal", ".git", ".gitignore", ".golangci.yml", ".ci", "bin", "docs"}
+		"README.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "internal", ".git", ".github", ".gitignore", ".golangci.yml", ".ci", "bin", "docs"}
 	entries, err := os.ReadDir("..")
 	if err != nil {
 		t.Fatal(err)

@@ -157,7 +157,7 @@ func parses(t *testing.T, line string) error {
 func TestEveryFlagCompletes(t *testing.T) {
 	app := newApp(Streams{})
 	values := completer(app)
-	free := []string{"SUBJECT", "REGEXP", "URL", "TIME", "DURATION", "SIZE", "NAME", "SHA256", "APPROVED", "HOST[:PORT]", "REPOSITORY", "TAG", "ID", "reason=TEXT,approver=NAME,expires=TIME"}
+	free := []string{"SUBJECT", "REGEXP", "URL", "TIME", "DURATION", "SIZE", "NAME", "SHA256", "APPROVED", "HOST[:PORT]", "REPOSITORY", "TAG", "ID", "CODE", "reason=TEXT,approver=NAME,expires=TIME"}
 	help.Walk(app, func(p help.Page) {
 		for _, g := range p.Flags {
 			for _, f := range g.Flags {

@@ -49,7 +49,7 @@ func reportCommand(s Streams) *cli.Command {
 			Description: "The exit code is 0 whether or not the reports differ.",
 			Flags:       []cli.Flag{answerFlag},
 			Action:      func(c *cli.Context) error { return runReportDiff(c, s) },
-		}, convertCommand(s), reportSchemaCommand(s)},
+		}, convertCommand(s), reportGitHubCommand(s), reportSchemaCommand(s)},
 	}
 }
 

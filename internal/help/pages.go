@@ -49,7 +49,7 @@ var flagTitles = []struct {
 	{"Image and destination", []string{"--platform", "--move-tag", "--repository", "--any-tag", "--baseline", "--image"}},
 	{"Policy and evidence", []string{"--policy", "--policy-name", "--vex", "--at", "--max-age", "--override", "--allow-override",
 		"--require-predicate", "--profile", "--report", "--id", "--rescan"}},
-	{"Output", []string{"--output", "--details", "--evidence-dir", "--junit", "--audit-log", "--metrics-file", "--explain", "--to", "--json", "--dir", "--color", "--progress", "--quiet", "--log-format"}},
+	{"Output", []string{"--output", "--details", "--evidence-dir", "--junit", "--audit-log", "--metrics-file", "--explain", "--to", "--json", "--dir", "--color", "--progress", "--quiet", "--log-format", "--code", "--command", "--file", "--log"}},
 	{"Signing and trust", []string{"--key", "--keyless", "--signature-format", "--signature-only", "--identity-token", "--signing-config",
 		"--certificate-identity", "--certificate-identity-regexp", "--certificate-oidc-issuer", "--certificate-oidc-issuer-regexp",
 		"--allow-unlogged", "--trusted-root", "--tuf-mirror", "--tuf-root", "--insecure-ignore-referrers"}},
@@ -141,6 +141,9 @@ var pages = map[string]page{
 	"imagegate report convert": {examples: []Example{
 		example("write reports for code scanning and for the test results of a CI system", "imagegate report convert report.json -o sarif=report.sarif \\", "-o junit=report.xml"),
 		example("print the report as text", "imagegate report convert report.json"),
+	}},
+	"imagegate report github": {required: [][]string{{"--code"}}, examples: []Example{
+		example("end the step of a denied image", "imagegate report github report.json --code 2 --log stderr.txt \\", "--file report=report.json"),
 	}},
 	"imagegate report schema": {examples: []Example{
 		example("write the schema to a file", "imagegate report schema >report.schema.json"),
