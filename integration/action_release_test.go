@@ -2,7 +2,6 @@ package integration
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -23,37 +23,63 @@ import (
 // releasedVersion is the version in the action of the tests, and requestedVersion another one.
 const releasedVersion, requestedVersion = "1.2.3", "1.3.0"
 
-const archiveName = "imagegate_%s_linux_amd64.tar.zst"
+// published is a folder with releases, as the release workflow would publish them.
+type published struct {
+	dir      string // has a folder for each tag
+	sum      string // the SHA-256 of every archive for this machine
+	sign     string // the program that signed the releases
+	sigstore string // the folder of its private Sigstore
+	root     string // the trusted root of this Sigstore
+}
 
-// releasesOnce builds the releases for the tests: archives with the binary of the tests, signed by a
-// private Sigstore as GitHub's release workflow signs.
-var releasesOnce = sync.OnceValues(func() (string, error) {
+// otherSigner is the version of a release that the workflow of another repository signed.
+const otherSigner = "1.2.4"
+
+// publishedReleases makes releases with the binary of the tests, signed by a private Sigstore as GitHub's
+// release workflow signs.
+var publishedReleases = sync.OnceValues(func() (published, error) {
 	base := filepath.Join(shared, "releases")
-	if err := command("..", "go", "build", "-trimpath", "-o", base+"-sign", "./integration/release/sign"); err != nil {
-		return "", err
+	p := published{dir: base, sign: base + "-sign", sigstore: base + "-sigstore", root: filepath.Join(base+"-sigstore", "trusted_root.json")}
+	if err := command("..", "go", "build", "-trimpath", "-o", p.sign, "./integration/release/sign"); err != nil {
+		return p, err
 	}
 	program, err := exec.LookPath("imagegate")
 	if err != nil {
-		return "", err
+		return p, err
 	}
-	for _, version := range []string{releasedVersion, requestedVersion} {
+	packed := base + ".tar.xz"
+	if err := command(filepath.Dir(program), "tar", "-I", "xz -0 -T0", "-cf", packed, "imagegate"); err != nil {
+		return p, err
+	}
+	data, err := os.ReadFile(packed)
+	if err != nil {
+		return p, err
+	}
+	p.sum = sumOf(data)
+	for version, repository := range map[string]string{
+		releasedVersion: "imagegate/imagegate", requestedVersion: "imagegate/imagegate", otherSigner: "other/imagegate",
+	} {
 		dir := filepath.Join(base, "v"+version)
 		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return "", err
+			return p, err
 		}
-		archive := filepath.Join(dir, fmt.Sprintf(archiveName, version))
-		if err := command(filepath.Dir(program), "tar", "-I", "zstd -1", "-cf", archive, "imagegate"); err != nil {
-			return "", err
+		if err := os.Link(packed, filepath.Join(dir, archiveOf(version))); err != nil {
+			return p, err
 		}
-		if err := checksum(dir, version); err != nil {
-			return "", err
+		if err := os.WriteFile(filepath.Join(dir, "checksums.txt"), p.checksums(version), 0o600); err != nil {
+			return p, err
 		}
-		if err := command(dir, base+"-sign", "-tag", "v"+version, "-sigstore", base+"-sigstore", dir); err != nil {
-			return "", err
+		if err := command(dir, p.sign, "-tag", "v"+version, "-sigstore", p.sigstore, "-repository", "https://github.com/"+repository, dir); err != nil {
+			return p, err
 		}
 	}
-	return base, nil
+	return p, nil
 })
+
+// archiveOf returns the name of the archive of a release for this machine.
+func archiveOf(version string) string {
+	return "imagegate_" + version + "_linux_" + runtime.GOARCH + ".tar.xz"
+}
 
 func command(dir, name string, args ...string) error {
 	cmd := exec.Command(name, args...)
@@ -64,24 +90,22 @@ func command(dir, name string, args ...string) error {
 	return nil
 }
 
-// checksum writes checksums.txt for the archive, and for archives of other platforms that the tests do
-// not need.
-func checksum(dir, version string) error {
-	data, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf(archiveName, version)))
-	if err != nil {
-		return err
+// checksums returns the content of checksums.txt. It also lists archives of other platforms, which the
+// tests do not need.
+func (p published) checksums(version string) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s  %s\n", p.sum, archiveOf(version))
+	for _, platform := range []string{"linux_amd64.tar.xz", "linux_arm64.tar.xz", "darwin_amd64.tar.xz", "darwin_arm64.tar.xz", "windows_amd64.zip", "windows_arm64.zip"} {
+		if name := "imagegate_" + version + "_" + platform; name != archiveOf(version) {
+			fmt.Fprintf(&b, "%s  %s\n", sumOf([]byte(name)), name)
+		}
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%x  "+archiveName+"\n", sha256.Sum256(data), version)
-	for _, name := range []string{"linux_arm64.tar.zst", "darwin_amd64.tar.zst", "darwin_arm64.tar.zst", "windows_amd64.zip", "windows_arm64.zip"} {
-		fmt.Fprintf(&b, "%x  imagegate_%s_%s\n", sha256.Sum256([]byte(name)), version, name)
-	}
-	return os.WriteFile(filepath.Join(dir, "checksums.txt"), []byte(b.String()), 0o600)
+	return b.Bytes()
 }
 
 // releases is a server with releases that a test may change, and an action that names one of them.
 type releases struct {
-	dir    string // the files of the server
+	published
 	action string // the folder of the action
 	inputs map[string]string
 	// served counts the requests.
@@ -92,12 +116,13 @@ type releases struct {
 // with the program that does it after a release.
 func serveReleases(t *testing.T) *releases {
 	t.Helper()
-	base, err := releasesOnce()
+	p, err := publishedReleases()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &releases{dir: t.TempDir(), action: t.TempDir()}
-	copyFolder(t, base, s.dir)
+	s := &releases{published: p, action: t.TempDir()}
+	s.dir = t.TempDir()
+	copyFolder(t, p.dir, s.dir)
 	files := http.FileServer(http.Dir(s.dir))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.served.Add(1)
@@ -114,7 +139,7 @@ func serveReleases(t *testing.T) *releases {
 		filepath.Join(s.action, "action.yml"), filepath.Join(s.action, verifyAction, "action.yml")); err != nil {
 		t.Fatal(err)
 	}
-	s.inputs = map[string]string{"release-url": server.URL + "/", "release-trusted-root": filepath.Join(base+"-sigstore", "trusted_root.json")}
+	s.inputs = map[string]string{"release-url": server.URL + "/", "release-trusted-root": s.root}
 	return s
 }
 
@@ -150,7 +175,7 @@ func TestCIActionInstallsARelease(t *testing.T) {
 	first := r.act(t, s.action, s.with(r, nil))
 	first.must(t, 0)
 	first.mustAgree(t)
-	first.mustSay(t, "verified imagegate_1.2.3_linux_amd64.tar.zst: release v1.2.3")
+	first.mustSay(t, "verified imagegate_1.2.3_linux_amd64.tar.xz: release v1.2.3")
 	first.mustNotCompile(t)
 	r.mustBePromoted(t, "1")
 
@@ -181,10 +206,10 @@ func TestCIActionVerifiesAnotherRelease(t *testing.T) {
 	r, s := newRunner(t, "fixed", lab.Options{}, lab.Options{}), serveReleases(t)
 	u := r.act(t, s.action, s.with(r, map[string]string{"version": "v" + requestedVersion}))
 	u.must(t, 0)
-	u.mustSay(t, "verified imagegate_1.3.0_linux_amd64.tar.zst: release v1.3.0")
+	u.mustSay(t, "verified imagegate_1.3.0_linux_amd64.tar.xz: release v1.3.0")
 	u.mustNotCompile(t)
 	for name, change := range map[string]func(){
-		"a changed archive": func() { flip(t, s.file(requestedVersion, fmt.Sprintf(archiveName, requestedVersion))) },
+		"a changed archive": func() { flip(t, s.file(requestedVersion, archiveOf(requestedVersion))) },
 		"another tag": func() {
 			for _, file := range []string{"checksums.txt", "checksums.txt.sigstore.json", "provenance.sigstore.json"} {
 				copyFile(t, s.file(releasedVersion, file), s.file(requestedVersion, file))
@@ -217,7 +242,7 @@ func (r *runner) mustRefuse(t *testing.T, u use, code int) {
 // TestCIActionRefusesAFalseRelease checks that the action runs nothing from a release that is not exactly
 // the one that it names, and that it does not build from source instead.
 func TestCIActionRefusesAFalseRelease(t *testing.T) {
-	archive := fmt.Sprintf(archiveName, releasedVersion)
+	archive := archiveOf(releasedVersion)
 	for name, c := range map[string]struct {
 		change func(t *testing.T, s *releases)
 		inputs map[string]string
@@ -230,7 +255,7 @@ func TestCIActionRefusesAFalseRelease(t *testing.T) {
 			copyFile(t, s.file(requestedVersion, "checksums.txt.sigstore.json"), s.file(releasedVersion, "checksums.txt.sigstore.json"))
 		}, nil, 6, "could not be verified"},
 		"another workflow": {func(t *testing.T, s *releases) {
-			if err := command(s.dir, s.sign(t), "-workflow", ".github/workflows/test.yml", "-tag", "v"+releasedVersion, "-sigstore", s.sigstore(t), filepath.Join(s.dir, "v"+releasedVersion)); err != nil {
+			if err := command(s.dir, s.sign, "-workflow", ".github/workflows/test.yml", "-tag", "v"+releasedVersion, "-sigstore", s.sigstore, filepath.Join(s.dir, "v"+releasedVersion)); err != nil {
 				t.Fatal(err)
 			}
 		}, nil, 6, "could not be verified"},
@@ -271,7 +296,7 @@ func TestCIActionChecksAKeptRelease(t *testing.T) {
 		r.act(t, s.action, s.with(r, nil)).must(t, code)
 	}
 	run(0)
-	archive := filepath.Join(kept, fmt.Sprintf(archiveName, releasedVersion))
+	archive := filepath.Join(kept, archiveOf(releasedVersion))
 	good, err := os.ReadFile(archive)
 	if err != nil {
 		t.Fatal(err)
@@ -358,21 +383,6 @@ func TestCIUnderAct(t *testing.T) {
 		t.Errorf("the outputs are %q\n%s", data, result.log)
 	}
 	r.mustBePromoted(t, "1")
-}
-
-// sign returns the program that signs releases, and sigstore the folder of its private Sigstore.
-func (s *releases) sign(t *testing.T) string {
-	t.Helper()
-	base, err := releasesOnce()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return base + "-sign"
-}
-
-func (s *releases) sigstore(t *testing.T) string {
-	t.Helper()
-	return strings.TrimSuffix(s.sign(t), "-sign") + "-sigstore"
 }
 
 // flip changes a bit of a file.

@@ -301,11 +301,11 @@ func newPipeline(t *testing.T, kind, command string) *gitlabPipeline {
 		t.Skip("IMAGEGATE_TEST_GITLAB names no gitlab-ci-local")
 	}
 	r := gitlabRunner(t, kind)
-	rel, url := serveReleases(t, r)
+	rel, url := serveForInstall(t, r)
 	write(t, filepath.Join(r.workspace, "imagegate-component.yml"), mustRead(t, componentFile))
 	write(t, filepath.Join(r.workspace, "trusted_root.json"), mustRead(t, rel.root))
 	p := &gitlabPipeline{runner: r, program: program, release: rel, event: "merge_request_event",
-		inputs: map[string]any{"command": command, "version": installVersion, "sha256-" + runtime.GOARCH: rel.sums[installVersion],
+		inputs: map[string]any{"command": command, "version": installVersion, "sha256-" + runtime.GOARCH: rel.sum,
 			"release-url": url, "release-trusted-root": "trusted_root.json", "database-url": r.mirror(t)},
 		variables: map[string]any{"CI_REGISTRY": r.staging.Host(), "CI_REGISTRY_IMAGE": r.image, "CI_REGISTRY_USER": "job",
 			"CI_REGISTRY_PASSWORD": stagingPassword, "CI_COMMIT_SHA": "1"},
@@ -513,7 +513,7 @@ func TestCIGitLabComponentFailsClosed(t *testing.T) {
 			delete(p.inputs, "sha256-"+runtime.GOARCH)
 		}, "FAIL 3", false, "is not set"},
 		"another signer": {"promote", func(p *gitlabPipeline) {
-			p.inputs["version"], p.inputs["sha256-"+runtime.GOARCH] = otherSigner, p.release.sums[otherSigner]
+			p.inputs["version"], p.inputs["sha256-"+runtime.GOARCH] = "v"+otherSigner, p.release.sum
 		}, "FAIL 6", false, "was not verified"},
 		"no release": {"promote", func(p *gitlabPipeline) { p.inputs["version"] = "v9.9.9" }, "FAIL 4", false, "downloading"},
 		"another version": {"promote", func(p *gitlabPipeline) { // gitlab-ci-local ignores "regex"

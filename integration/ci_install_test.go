@@ -11,15 +11,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/ulikunitz/xz"
 )
 
-const installVersion = "v1.2.3"
+const installVersion = "v" + releasedVersion
 
 // fakeProgram records its command line in the file "calls" next to it.
 const fakeProgram = `#!/bin/sh
@@ -263,47 +261,12 @@ func TestCIInstallAddsXz(t *testing.T) {
 	}
 }
 
-// published is a folder with releases, as the release workflow would publish them.
-type published struct {
-	dir  string            // contains a subfolder for each tag
-	sums map[string]string // the SHA-256 of the archive for this machine, by tag
-	root string            // the Sigstore trusted root
-}
-
-// otherSigner is the tag of a release that the workflow of another repository signed.
-const otherSigner = "v1.2.4"
-
-// releases makes signed releases of the imagegate binary of the test, once for all tests.
-var releases = sync.OnceValues(func() (published, error) {
-	p := published{dir: filepath.Join(shared, "releases"), sums: map[string]string{}, root: filepath.Join(shared, "release-sigstore", "trusted_root.json")}
-	for tag, repository := range map[string]string{installVersion: "imagegate/imagegate", otherSigner: "other/imagegate"} {
-		dir := filepath.Join(p.dir, tag)
-		archive := filepath.Join(dir, "imagegate_"+tag[1:]+"_linux_"+runtime.GOARCH+".tar.xz")
-		for _, step := range [][]string{
-			{"mkdir", "-p", dir},
-			{"tar", "-c", "-I", "xz -0 -T0", "-f", archive, "-C", filepath.Join(shared, "bin"), "imagegate"},
-			{"sh", "-c", `cd "$0" && sha256sum -- * >checksums.txt`, dir},
-			{"go", "run", "-trimpath", "./release/sign", "-tag", tag, "-sigstore", filepath.Dir(p.root), "-repository", "https://github.com/" + repository, dir},
-		} {
-			if out, err := exec.Command(step[0], step[1:]...).CombinedOutput(); err != nil {
-				return p, fmt.Errorf("%q: %w\n%s", step, err, out)
-			}
-		}
-		data, err := os.ReadFile(archive)
-		if err != nil {
-			return p, err
-		}
-		p.sums[tag] = sumOf(data)
-	}
-	return p, nil
-})
-
-// serveReleases starts a server with the releases, and removes the binary of the test from the PATH of
+// serveForInstall starts a server with the releases, and removes the binary of the test from the PATH of
 // the runner, so that its scripts must install imagegate.
-func serveReleases(t *testing.T, r *runner) (published, string) {
+func serveForInstall(t *testing.T, r *runner) (published, string) {
 	t.Helper()
 	require(t, "xz")
-	rel, err := releases()
+	rel, err := publishedReleases()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -427,8 +427,8 @@ func TestCIGitLabPromotes(t *testing.T) {
 // nothing is compiled.
 func TestCIGitLabInstallsARelease(t *testing.T) {
 	r := gitlabRunner(t, "fixed")
-	rel, url := serveReleases(t, r)
-	release := map[string]string{"GATE_VERSION": installVersion, "GATE_SHA256_" + strings.ToUpper(runtime.GOARCH): rel.sums[installVersion],
+	rel, url := serveForInstall(t, r)
+	release := map[string]string{"GATE_VERSION": installVersion, "GATE_SHA256_" + strings.ToUpper(runtime.GOARCH): rel.sum,
 		"GATE_RELEASE_URL": url, "GATE_TRUSTED_ROOT": rel.root, "CGO_ENABLED": "compile", "GOCACHE": "off"}
 	result := r.gitlabWith(t, "promote", "promoter:"+approvedPassword, release)
 	result.must(t, 0)

@@ -78,7 +78,7 @@ unpack() {
   mkdir -p "$2"
   case $1 in
     *.zip) unzip -q "$1" "$program" -d "$2" ;;
-    *) zstd -dqf "$1" -o "$2/archive.tar" && tar -xf "$2/archive.tar" -C "$2" "$program" && rm "$2/archive.tar" ;;
+    *) tar -xJf "$1" -C "$2" "$program" ;;
   esac || fail 6 "The archive of the release cannot be unpacked. Nothing was run."
 }
 
@@ -126,7 +126,7 @@ case ${RUNNER_ARCH:-} in
   ARM64) arch=arm64 ;;
   *) arch= ;;
 esac
-platform=${os}_$arch extension=tar.zst program=imagegate
+platform=${os}_$arch extension=tar.xz program=imagegate
 if [ "$os" = windows ]; then extension=zip program=imagegate.exe; fi
 
 sum=

@@ -58,7 +58,7 @@ func run(args []string) error {
 // platforms are the platforms of the archives, in the spelling of the file names.
 var platforms = []string{"linux_amd64", "linux_arm64", "darwin_amd64", "darwin_arm64", "windows_amd64", "windows_arm64"}
 
-var archive = regexp.MustCompile(`^([0-9a-f]{64}) [ *]imagegate_([0-9]+\.[0-9]+\.[0-9]+(?:-[0-9A-Za-z.-]+)?)_([a-z]+_[a-z0-9]+)\.(tar\.zst|zip)$`)
+var archive = regexp.MustCompile(`^([0-9a-f]{64}) [ *]imagegate_([0-9]+\.[0-9]+\.[0-9]+(?:-[0-9A-Za-z.-]+)?)_([a-z]+_[a-z0-9]+)\.(tar\.xz|zip)$`)
 
 // pins returns the value of each variable in an action.
 func pins(sums []byte) (map[string]string, error) {

@@ -13,7 +13,7 @@ import (
 func checksums(version string) string {
 	var b strings.Builder
 	for i, p := range platforms {
-		ext := "tar.zst"
+		ext := "tar.xz"
 		if strings.HasPrefix(p, "windows") {
 			ext = "zip"
 		}
@@ -75,10 +75,10 @@ func TestPinsRefuseAnIncompleteRelease(t *testing.T) {
 	good := checksums("0.2.0")
 	for name, c := range map[string]struct{ sums, cut, says string }{
 		"no archives":        {"", "", "no archive for linux_amd64"},
-		"a missing archive":  {strings.ReplaceAll(good, "darwin_arm64.tar.zst", "plan9_arm64.tar.zst"), "", "no archive for darwin_arm64"},
+		"a missing archive":  {strings.ReplaceAll(good, "darwin_arm64.tar.xz", "plan9_arm64.tar.xz"), "", "no archive for darwin_arm64"},
 		"two versions":       {strings.Replace(good, "imagegate_0.2.0_darwin_arm64", "imagegate_0.3.0_darwin_arm64", 1), "", "the versions"},
 		"two archives":       {good + good, "", "two archives"},
-		"a wrong kind":       {strings.Replace(good, "windows_arm64.zip", "windows_arm64.tar.zst", 1), "", "no archive for windows_arm64"},
+		"a wrong kind":       {strings.Replace(good, "windows_arm64.zip", "windows_arm64.tar.xz", 1), "", "no archive for windows_arm64"},
 		"a missing variable": {good, "SHA256_DARWIN_ARM64", "the variable SHA256_DARWIN_ARM64 is set 0 times"},
 	} {
 		t.Run(name, func(t *testing.T) {
