@@ -18,6 +18,7 @@ require (
 	github.com/anchore/grype v0.119.0
 	github.com/anchore/stereoscope v0.3.2
 	github.com/anchore/syft v1.52.0
+	github.com/google/licensecheck v0.3.1
 	github.com/spdx/tools-golang v0.6.0-rc4
 	github.com/zricethezav/gitleaks/v8 v8.30.1
 	gorm.io/gorm v1.31.2
@@ -276,7 +277,6 @@ require (
 	github.com/golang-jwt/jwt/v5 v5.3.1 // indirect
 	github.com/golang/groupcache v0.0.0-20241129210726-2c02b8208cf8 // indirect
 	github.com/golang/snappy v0.0.4 // indirect
-	github.com/google/licensecheck v0.3.1 // indirect
 	github.com/google/pprof v0.0.0-20260802141513-ef3492d7dac3 // indirect
 	github.com/google/s2a-go v0.1.9 // indirect
 	github.com/google/shlex v0.0.0-20191202100458-e7afc7fbc510 // indirect

@@ -30,3 +30,24 @@ func (g *Gate) storeCached(s *SBOM) {
 		_ = g.opts.Cache.Put(g.cataloger.Key(s.Digest), data)
 	}
 }
+
+// textsKey returns the cache key of the license texts.
+func (g *Gate) textsKey() string {
+	return "license texts 1\n" + g.opts.Tool.Version + "\n" + g.opts.Tool.Build
+}
+
+func (g *Gate) loadTexts() []byte {
+	data, _ := g.opts.Cache.Get(g.textsKey())
+	return data
+}
+
+// storeTexts stores the license texts if there are new ones. If two processes do so at once, the texts
+// of one of them are lost, which costs time but never correctness.
+func (g *Gate) storeTexts() {
+	if g.opts.Cache == nil {
+		return
+	}
+	if data, ok := g.cataloger.Texts.Encode(); ok {
+		_ = g.opts.Cache.Put(g.textsKey(), data)
+	}
+}

@@ -63,7 +63,7 @@ func (g *Gate) catalog(ctx context.Context, store *layers.Store, archives *files
 	if len(missing) == 0 {
 		return c, hits, nil
 	}
-	defer g.warm(ctx)()
+	defer g.warm()()
 	if err := g.fetch(ctx, store, img, missing); err != nil {
 		return nil, 0, err
 	}
@@ -108,13 +108,16 @@ func (g *Gate) fetch(ctx context.Context, store *layers.Store, img *Image, image
 	return nil
 }
 
-// warm compiles the license patterns in the background while layers download. It ignores errors,
+// warm compiles the license patterns in the background while layers download, unless the cache has
+// license texts: then most texts are known, and the patterns are rarely needed. It ignores errors,
 // because the cataloger reports them when it needs the patterns. The caller must call wait.
-func (g *Gate) warm(ctx context.Context) (wait func()) {
+func (g *Gate) warm() (wait func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = g.opts.Patterns.Compile(ctx)
+		if g.cataloger.Texts.IsEmpty() {
+			_, _ = g.opts.Patterns.Licenses()
+		}
 	}()
 	return func() { <-done }
 }

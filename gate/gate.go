@@ -134,7 +134,7 @@ func New(opts Options) (*Gate, error) {
 	if g.opts.Patterns == nil {
 		g.opts.Patterns = &catalog.Patterns{}
 	}
-	g.cataloger = catalog.Cataloger{Tool: opts.Tool, Patterns: g.opts.Patterns}
+	g.cataloger = catalog.Cataloger{Tool: opts.Tool, Patterns: g.opts.Patterns, Texts: catalog.NewLicenseTexts(g.opts.Patterns, g.loadTexts)}
 	if g.opts.Parallel == 0 {
 		g.opts.Parallel = min(runtime.GOMAXPROCS(0), 8)
 	}
@@ -221,6 +221,7 @@ func (g *Gate) Check(ctx context.Context, src Source, external ExternalEvidence)
 		return nil, err
 	}
 	r.SBOMs = r.Catalog.sboms()
+	r.cacheWrites.Go(g.storeTexts)
 	finish := g.finishInBackground(r)
 	input, err := g.match(ctx, r.Catalog, external)
 	if ferr := finish(); err == nil {

@@ -13,6 +13,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,6 +51,8 @@ type Cataloger struct {
 	Tool Tool
 	// Patterns has the patterns for licenses and credentials.
 	Patterns *Patterns
+	// Texts has the license texts that are known. Default: none.
+	Texts *LicenseTexts
 }
 
 // Generate generates the SBOM of one platform's image from its fetched layers, without the
@@ -96,14 +99,15 @@ func (c *Cataloger) Generate(ctx context.Context, a *filesystem.Archives, image 
 // catalogers skipped without reporting an unknown.
 func (c *Cataloger) read(ctx context.Context, src source.Source, img *image.Image) (_ *sbom.SBOM, unread func([]evidence.Unknown) []evidence.Unknown, err error) {
 	cfg := catalogConfig(c.Tool)
-	licensed, err := c.Patterns.licensed(ctx)
+	texts := cmp.Or(c.Texts, NewLicenseTexts(c.Patterns, func() []byte { return nil }))
+	licensed, err := texts.in(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	stop, large := watchDropped(), &largeFiles{}
 	s, err := syft.CreateSBOM(licensed, quickSource{src, img, large}, cfg)
 	skipped := stop()
-	if err != nil {
+	if err = cmp.Or(err, texts.failed()); err != nil {
 		return nil, nil, err
 	}
 	// If the context is canceled, catalogers stop early and return no error.

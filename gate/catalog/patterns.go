@@ -1,11 +1,10 @@
 package catalog
 
 import (
-	"context"
 	"fmt"
 	"sync"
 
-	"github.com/anchore/syft/syft"
+	"github.com/google/licensecheck"
 
 	"github.com/imagegate/imagegate/gate/secrets"
 )
@@ -15,9 +14,9 @@ import (
 // patterns when they are needed. Patterns is safe for concurrent use.
 type Patterns struct {
 	licenses struct {
-		once   sync.Once
-		values context.Context // a context with the license patterns, as syft expects them
-		err    error
+		once    sync.Once
+		scanner *licensecheck.Scanner
+		err     error
 	}
 	secrets struct {
 		once     sync.Once
@@ -26,43 +25,18 @@ type Patterns struct {
 	}
 }
 
-// Compile compiles the license patterns. Further calls return the result of the first call.
-func (p *Patterns) Compile(ctx context.Context) error {
+// Licenses returns the scanner for license texts.
+func (p *Patterns) Licenses() (*licensecheck.Scanner, error) {
 	l := &p.licenses
-	l.once.Do(func() {
-		l.values, l.err = syft.SetContextLicenseScanner(context.WithoutCancel(ctx), catalogConfig(Tool{}).Licenses)
-	})
+	l.once.Do(func() { l.scanner, l.err = licensecheck.NewScanner(licensecheck.BuiltinLicenses()) })
 	if l.err != nil {
-		return fmt.Errorf("compiling license patterns: %w", l.err)
+		return nil, fmt.Errorf("compiling license patterns: %w", l.err)
 	}
-	return nil
+	return l.scanner, nil
 }
 
 // Secrets returns the detector of credentials.
 func (p *Patterns) Secrets() (*secrets.Detector, error) {
 	p.secrets.once.Do(func() { p.secrets.detector, p.secrets.err = secrets.New() })
 	return p.secrets.detector, p.secrets.err
-}
-
-// licensed returns ctx with the compiled license patterns, where syft looks for them. It compiles
-// the patterns if necessary.
-func (p *Patterns) licensed(ctx context.Context) (context.Context, error) {
-	if err := p.Compile(ctx); err != nil {
-		return nil, err
-	}
-	return valuesOf{ctx, p.licenses.values}, nil
-}
-
-// valuesOf is a context that also has the values of another context.
-type valuesOf struct {
-	context.Context
-	more context.Context
-}
-
-// Value looks up the key in the context first, then in more.
-func (c valuesOf) Value(key any) any {
-	if v := c.Context.Value(key); v != nil {
-		return v
-	}
-	return c.more.Value(key)
 }

@@ -1,0 +1,2 @@
+// The Go compiler accepts functions without a body, as in licenses.go, only in a package with an
+// assembly file.
