@@ -95,20 +95,26 @@ func TestDamagedCacheEntryIsNotUsed(t *testing.T) {
 	g := h.gate(blockCritical, h.cache(dir))
 	want := h.check(g, src)
 	files, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil || len(files) != 1 {
+	if err != nil || len(files) == 0 {
 		t.Fatalf("%v, %v", files, err)
 	}
-	data, err := os.ReadFile(files[0])
-	if err != nil {
-		t.Fatal(err)
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[len(data)/2] ^= 1
+		if err := os.WriteFile(f, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	data[len(data)/2] ^= 1
-	if err := os.WriteFile(files[0], data, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	h.staging.ResetRequests()
 	got := h.check(g, src)
 	if got.CacheHits != 0 {
 		t.Error("the cache entry was used")
+	}
+	if h.layerReads(h.image(dirty)) == 0 {
+		t.Error("no layer was read")
 	}
 	if d := cmp.Diff(want.Input, got.Input); d != "" {
 		t.Error(d)

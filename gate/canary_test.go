@@ -87,7 +87,7 @@ custom:
 		}
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil || len(files) != 2 {
+	if err != nil || len(files) < 2 {
 		t.Fatalf("%v, %v", files, err)
 	}
 	for _, f := range files {

@@ -59,7 +59,6 @@ func (g *Gate) catalog(ctx context.Context, store *layers.Store, archives *files
 		}
 		c.Platforms = append(c.Platforms, one)
 	}
-	defer archives.Drop()
 	if len(missing) == 0 {
 		return c, hits, nil
 	}
@@ -100,12 +99,17 @@ func (g *Gate) fetch(ctx context.Context, store *layers.Store, img *Image, image
 	err := store.Fetch(ctx, images...)
 	done(err)
 	if err != nil {
-		if img.Source.Transport == Registry {
-			return registry.NewError(registry.Staging, "reading the layers of "+img.reference().String(), err)
-		}
-		return fmt.Errorf("reading the layers of %s: %w", img.Source, err)
+		return g.readError(img, err)
 	}
 	return nil
+}
+
+// readError returns an error about the layers of an image.
+func (g *Gate) readError(img *Image, err error) error {
+	if img.Source.Transport == Registry {
+		return registry.NewError(registry.Staging, "reading the layers of "+img.reference().String(), err)
+	}
+	return fmt.Errorf("reading the layers of %s: %w", img.Source, err)
 }
 
 // warm compiles the license patterns in the background while layers download, unless the cache has
@@ -126,6 +130,9 @@ func (g *Gate) warm() (wait func()) {
 func (g *Gate) generate(ctx context.Context, store *layers.Store, a *filesystem.Archives, img *Image, p *Platform) (*SBOM, error) {
 	ctx, done := g.opts.Progress.Start(ctx, Step{Image: img.Source.String(), Stage: Catalog, Subject: p.Name})
 	sbom, err := g.generateIn(ctx, store, a, p)
+	if missed := store.Missed(); missed != nil {
+		err = g.readError(img, missed) // the cataloger may have listed the file as unreadable
+	}
 	done(err)
 	if err != nil {
 		return nil, fmt.Errorf("platform %s: %w", p.Name, err)

@@ -221,7 +221,9 @@ func (g *Gate) Check(ctx context.Context, src Source, external ExternalEvidence)
 		return nil, err
 	}
 	r.SBOMs = r.Catalog.sboms()
+	r.cacheWrites.Go(store.Remember())
 	r.cacheWrites.Go(g.storeTexts)
+	archives.Drop()
 	finish := g.finishInBackground(r)
 	input, err := g.match(ctx, r.Catalog, external)
 	if ferr := finish(); err == nil {
@@ -242,9 +244,13 @@ func (g *Gate) Check(ctx context.Context, src Source, external ExternalEvidence)
 // newStore returns an empty store for the layers of src. archives lists the files of the layers
 // while the store fetches them.
 func (g *Gate) newStore(src Source, archives *filesystem.Archives) (*layers.Store, error) {
-	store, err := layers.New(layers.Options{
+	opts := layers.Options{
 		Dir: g.opts.TempDir, Parallel: g.opts.Parallel, MaxTotal: g.opts.MaxDisk,
-		Gunzip: g.opts.Gunzip, Index: archives.List, Progress: pulls{g.opts.Progress, Step{Image: src.String(), Stage: Pull}}})
+		Gunzip: g.opts.Gunzip, Index: archives.List, Progress: pulls{g.opts.Progress, Step{Image: src.String(), Stage: Pull}}}
+	if g.opts.Cache != nil {
+		opts.Memory, opts.Notes = g.opts.Cache, archives.Notes(g.opts.Tool.Version+"\n"+g.opts.Tool.Build)
+	}
+	store, err := layers.New(opts)
 	if err != nil {
 		return nil, err
 	}

@@ -39,13 +39,27 @@ func (r *quickResolver) searchBundles(programs []file.Location) []file.Location 
 	buf := make([]byte, 256<<10)
 	for i, p := range programs {
 		if rc, err := r.Resolver.FileContentsByLocation(p); err == nil {
-			if !mayHold(rc, buf) {
+			if !r.search(rc, buf) {
 				programs[i] = p.WithAnnotation(noBundle, "true")
 			}
 			_ = rc.Close() // A close error is harmless: the file is only read, and syft reports a read error later.
 		}
 	}
 	return programs
+}
+
+// searchable is a file that keeps the result of a search.
+type searchable interface {
+	Search(find func(io.Reader) bool) bool
+}
+
+// search reports whether a program may contain the .NET bundle marker.
+func (r *quickResolver) search(content io.Reader, buf []byte) bool {
+	find := func(in io.Reader) bool { return mayHold(in, buf) }
+	if kept, ok := content.(searchable); ok {
+		return kept.Search(find)
+	}
+	return find(content)
 }
 
 // mayHold reports whether r may contain the .NET bundle marker. If r is too large or unreadable,

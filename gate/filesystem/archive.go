@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	stereoscope "github.com/anchore/stereoscope/pkg/file"
 	"github.com/gabriel-vasile/mimetype"
@@ -25,7 +26,17 @@ type entry struct {
 	metadata stereoscope.Metadata
 	at, size int64 // position and size of the file's content in the archive; for a sparse file, at is the position of the header
 	sparse   bool
+	search   *search // nil for a sparse or empty file
 }
+
+// search is the result of [Section.Search] for a file.
+type search struct{ state atomic.Int32 }
+
+const (
+	notSearched = iota
+	foundNothing
+	foundMarker
+)
 
 // Archives keeps the file lists of the layers of one run. After Use, it is safe for concurrent use.
 type Archives struct {
@@ -70,22 +81,35 @@ func (a *Archives) List(diffID v1.Hash, archive io.ReaderAt) {
 // read lists an archive. It returns an error if the listings of the run would exceed maxWeight.
 func (a *Archives) read(archive io.ReaderAt) (l listing, err error) {
 	l.entries, err = listArchive(archive, func(weight int64) error {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		if a.weight+weight > maxWeight {
+		if !a.weigh(weight) {
 			return errTooHeavy
 		}
-		a.weight += weight
 		l.weight += weight
 		return nil
 	})
 	if err != nil {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.weight -= l.weight
+		a.unweigh(l.weight)
 		return listing{}, err
 	}
 	return l, nil
+}
+
+// weigh adds to the estimated memory for all listings. It adds nothing and returns false if the
+// result would exceed maxWeight.
+func (a *Archives) weigh(weight int64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.weight+weight > maxWeight {
+		return false
+	}
+	a.weight += weight
+	return true
+}
+
+func (a *Archives) unweigh(weight int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.weight -= weight
 }
 
 // put replaces the listing of a layer. An empty listing deletes it.
@@ -154,6 +178,9 @@ func listArchive(r io.ReaderAt, weigh func(int64) error) ([]entry, error) {
 		// The tar package reads only whole blocks and never ahead, so the content begins at the
 		// current offset.
 		e := entry{at: in.off, size: h.Size, sparse: isSparse(h)}
+		if !e.sparse && e.size > 0 {
+			e.search = &search{}
+		}
 		begins := head[:min(sniffed, max(h.Size, 0))]
 		var n int
 		if e.sparse {
@@ -312,7 +339,7 @@ var errSparse = errors.New("the sparse file exceeds the size limit")
 // as an unknown.
 func (e entry) open(archive io.ReaderAt) (io.ReadCloser, error) {
 	if !e.sparse {
-		return section{io.NewSectionReader(archive, e.at, e.size)}, nil
+		return Section{io.NewSectionReader(archive, e.at, e.size), archive, e}, nil
 	}
 	if e.size > maxSparse {
 		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", errSparse, e.size, maxSparse)
@@ -325,7 +352,8 @@ func (e entry) open(archive io.ReaderAt) (io.ReadCloser, error) {
 	if _, err := io.ReadFull(r, content); err != nil {
 		return nil, err
 	}
-	return section{io.NewSectionReader(bytes.NewReader(content), 0, e.size)}, nil
+	all := bytes.NewReader(content)
+	return Section{io.NewSectionReader(all, 0, e.size), all, entry{size: e.size}}, nil
 }
 
 // sniffed is the number of bytes that are read to detect the media type of a file, as in syft.

@@ -193,12 +193,41 @@ func withoutWhiteouts(tree *filetree.FileTree) error {
 	return nil
 }
 
-// section is the content of one file in a layer. Close does nothing, because the file of the layer
-// is closed separately.
-type section struct{ *io.SectionReader }
+// Section is the content of one file in a layer. Close does nothing, because the file of the layer is
+// closed separately.
+type Section struct {
+	*io.SectionReader
+	archive io.ReaderAt
+	entry   entry
+}
 
 // Close does nothing and returns nil.
-func (section) Close() error { return nil }
+func (Section) Close() error { return nil }
+
+// Search returns the result of find for the content. The result is kept with the layer, for this run
+// and for later ones, so all calls for a file must look for the same. A later run does not need the
+// content that find reads.
+func (s Section) Search(find func(io.Reader) bool) bool {
+	if s.entry.search == nil {
+		return find(s)
+	}
+	switch s.entry.search.state.Load() {
+	case foundNothing:
+		return false
+	case foundMarker:
+		return true
+	}
+	archive := s.archive
+	if d, ok := archive.(layers.Decompressed); ok {
+		archive = d.Unrecorded()
+	}
+	if find(io.NewSectionReader(archive, s.entry.at, s.entry.size)) {
+		s.entry.search.state.Store(foundMarker)
+		return true
+	}
+	s.entry.search.state.Store(foundNothing)
+	return false
+}
 
 // refuse returns the error for a layer that imagegate does not evaluate because of the way it is
 // built.

@@ -146,12 +146,12 @@ func checkAlgorithm(h v1.Hash) error {
 }
 
 // Fetch reads every layer of the images that is not in the store yet. It reads each distinct layer
-// once. The images must come from Image or FromTarball. The first error cancels the other reads.
+// once. It does not read layers that the memory has. The images must come from Image or FromTarball. The first error cancels the other reads.
 // The error is a *CorruptError if content does not match its manifest, an error that wraps
 // [ErrTooLarge], a read error of the registry or archive, or the error of the context.
 func (s *Store) Fetch(ctx context.Context, images ...v1.Image) error {
-	var all []*Layer
-	seen := map[v1.Hash]bool{}
+	var all [][]*Layer // the layers with the same blob, as all images list them
+	at := map[v1.Hash]int{}
 	for _, img := range images {
 		ls, err := img.Layers()
 		if err != nil {
@@ -162,21 +162,38 @@ func (s *Store) Fetch(ctx context.Context, images ...v1.Image) error {
 			if !ok || one.store != s {
 				return errors.New("cannot fetch a layer that belongs to another store")
 			}
-			if digest := one.descriptor.Digest; !seen[digest] {
-				seen[digest] = true
-				all = append(all, one)
+			s.catalog(one)
+			i, listed := at[one.descriptor.Digest]
+			if !listed {
+				i = len(all)
+				at[one.descriptor.Digest] = i
+				all = append(all, nil)
 			}
+			all[i] = append(all[i], one)
 		}
 	}
 	// Start with the largest layers. A large layer at the end would be read alone while the other
 	// workers wait.
-	slices.SortStableFunc(all, func(a, b *Layer) int { return cmp.Compare(b.descriptor.Size, a.descriptor.Size) })
+	slices.SortStableFunc(all, func(a, b []*Layer) int { return cmp.Compare(b[0].descriptor.Size, a[0].descriptor.Size) })
+	later := ctx // the context of the group ends with the group
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(s.opts.Parallel)
-	for _, l := range all {
-		group.Go(func() error { return s.fetch(ctx, l, s.opts.Index) })
+	for _, same := range all {
+		group.Go(func() error {
+			if s.recallAll(later, same) {
+				return nil
+			}
+			return s.fetch(ctx, same[0], s.opts.Index)
+		})
 	}
 	return group.Wait()
+}
+
+// catalog notes that the layer is fetched for cataloging.
+func (s *Store) catalog(l *Layer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cataloged[s.memoryKey(l)] = l
 }
 
 func (s *Store) fetch(ctx context.Context, l *Layer, index Index) error {
@@ -192,10 +209,27 @@ func (s *Store) fetch(ctx context.Context, l *Layer, index Index) error {
 type Decompressed interface {
 	io.ReaderAt
 	io.Closer
+	// Unrecorded reads the same bytes, without recording that a later run needs them.
+	Unrecorded() io.ReaderAt
 }
 
-// Decompressed opens the decompressed bytes of a fetched layer.
+// Decompressed opens the decompressed bytes of a layer that Fetch has read or recalled.
 func (s *Store) Decompressed(diffID v1.Hash) (Decompressed, error) {
+	s.mu.Lock()
+	r := s.recalled[diffID]
+	s.mu.Unlock()
+	if r != nil {
+		return r.open(), nil
+	}
+	f, err := s.openLayer(diffID)
+	if err != nil {
+		return nil, err
+	}
+	return s.record(diffID, f)
+}
+
+// openLayer opens the decompressed bytes of a fetched layer. Reading them is not recorded.
+func (s *Store) openLayer(diffID v1.Hash) (*os.File, error) {
 	f, err := os.Open(s.layerPath(diffID))
 	if err != nil {
 		return nil, fmt.Errorf("opening layer %s: %w", diffID, err)

@@ -50,6 +50,11 @@ type Options struct {
 	// Index is called for every layer that Fetch reads, and reads the decompressed layer during the
 	// fetch. Default: none.
 	Index Index
+	// Memory keeps layers for later runs. Fetch does not read a layer that the memory has. Default:
+	// none.
+	Memory Memory
+	// Notes are required if Memory is set.
+	Notes Notes
 	// Progress receives the progress of every layer. Default: none.
 	Progress Progress
 }
@@ -75,6 +80,12 @@ type Store struct {
 	expected map[v1.Hash]expectation // the properties that images list for each layer, by digest
 	kept     map[string]struct{}     // the verified content on disk, by key
 	closed   bool
+
+	cataloged map[string]*Layer     // the layers of Fetch, by the key of the memory
+	recalled  map[v1.Hash]*recalled // the layers that the memory has, by diffID
+	known     map[string]struct{}   // their keys
+	reads     map[v1.Hash]*seen     // what was read of the other layers, by diffID
+	missed    error
 }
 
 // expectation has the properties that an image lists for a layer. All images must list the same
@@ -116,7 +127,8 @@ func New(opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("creating the folder for layers: %w", err)
 	}
-	s := &Store{opts: opts, dir: run.path, run: run, expected: map[v1.Hash]expectation{}, kept: map[string]struct{}{}}
+	s := &Store{opts: opts, dir: run.path, run: run, expected: map[v1.Hash]expectation{}, kept: map[string]struct{}{},
+		cataloged: map[string]*Layer{}, known: map[string]struct{}{}, recalled: map[v1.Hash]*recalled{}, reads: map[v1.Hash]*seen{}}
 	for _, sub := range []string{blobsDir, layersDir} {
 		if err := run.root.Mkdir(sub, 0o700); err != nil {
 			return nil, errors.Join(fmt.Errorf("creating the folder for layers: %w", err), s.Close())

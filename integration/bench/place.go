@@ -144,7 +144,7 @@ func (p *place) environment() []string {
 	}
 }
 
-// reset prepares the next run: an empty approved registry, an empty SBOM cache, and counters at
+// reset prepares the next run: an empty approved registry, an empty scan cache, and counters at
 // zero.
 func (p *place) reset() error {
 	if p.approved != nil {

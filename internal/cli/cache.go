@@ -15,17 +15,19 @@ import (
 )
 
 var cacheMaxFlag = &cli.StringFlag{Name: "cache-max", EnvVars: []string{"IMAGEGATE_CACHE_MAX"}, Value: "1GB", DefaultText: "1GB",
-	Usage: "limit the SBOM cache to `SIZE`; 0 disables the cache"}
+	Usage: "limit the scan cache to `SIZE`; 0 disables the cache"}
 
 func cacheCommand(s Streams) *cli.Command {
 	return &cli.Command{
 		Name:  "cache",
-		Usage: "manage the cache of SBOMs",
+		Usage: "manage the scan cache",
 		Description: "imagegate stores the SBOM of each image that it checks, by the digest of the image. The next\n" +
-			"check of the same digest uses the stored SBOM and reads no layers.\n\n" +
-			"Each SBOM in the cache is authenticated with a secret key, from IMAGEGATE_CACHE_KEY or from a\n" +
-			"file in the user's configuration folder. imagegate ignores an SBOM that was stored with another\n" +
-			"key, and catalogs the image again.",
+			"check of the same digest uses the stored SBOM and reads no layers. imagegate also stores the file\n" +
+			"list of each layer, and the files that the scan read. A check of another image with the same\n" +
+			"layer then does not pull this layer.\n\n" +
+			"Each entry is authenticated with a secret key, from IMAGEGATE_CACHE_KEY or from a file in the\n" +
+			"user's configuration folder. imagegate ignores an entry that was stored with another key. Keep\n" +
+			"the cache as private as the images: it has parts of their files.",
 		Subcommands: []*cli.Command{{
 			Name:   "status",
 			Usage:  "show the size of the cache",
@@ -33,7 +35,7 @@ func cacheCommand(s Streams) *cli.Command {
 			Action: func(c *cli.Context) error { return runCacheStatus(c, s) },
 		}, {
 			Name:   "prune",
-			Usage:  "remove the least recently used SBOMs until the cache is not larger than --cache-max",
+			Usage:  "remove the least recently used entries until the cache is not larger than --cache-max",
 			Flags:  []cli.Flag{cacheFlag, sharedFlag, cacheMaxFlag},
 			Action: func(c *cli.Context) error { return runCachePrune(c, s) },
 		}},
@@ -52,7 +54,7 @@ func runCacheStatus(c *cli.Context, s Streams) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(s.Out, "%d images, %s\n", status.Entries, observe.Bytes(status.Bytes))
+	fmt.Fprintf(s.Out, "%d entries, %s\n", status.Entries, observe.Bytes(status.Bytes))
 	if !status.Oldest.IsZero() {
 		fmt.Fprintf(s.Out, "least recently used %s\n", status.Oldest.Format(time.RFC3339))
 	}
@@ -72,11 +74,11 @@ func runCachePrune(c *cli.Context, s Streams) error {
 		return err
 	}
 	removed, err := kept.Prune(limit)
-	fmt.Fprintf(s.Out, "removed %d images, %s\n", removed.Entries, observe.Bytes(removed.Bytes))
+	fmt.Fprintf(s.Out, "removed %d entries, %s\n", removed.Entries, observe.Bytes(removed.Bytes))
 	return err
 }
 
-// openCache opens the SBOM cache in the folder of --cache-dir, with the size limit of --cache-max.
+// openCache opens the scan cache in the folder of --cache-dir, with the size limit of --cache-max.
 func openCache(c *cli.Context) (*cache.Cache, error) {
 	limit, err := cacheMax(c)
 	if err != nil {
@@ -99,7 +101,7 @@ func catalogCache(c *cli.Context, limit int64) (*cache.Cache, error) {
 	return cache.Open(cache.Options{Dir: dir, Max: limit, Now: time.Now, Key: key})
 }
 
-// existingCache opens the SBOM cache only for reading, and reports whether a cache key exists. It
+// existingCache opens the scan cache only for reading, and reports whether a cache key exists. It
 // writes nothing.
 func existingCache(c *cli.Context) (kept *cache.Cache, hasKey bool, err error) {
 	dir, err := catalogDir(c)

@@ -83,7 +83,7 @@ func unpackIn(dir string) (undo func() error, err error) {
 	}, nil
 }
 
-// cacheDir returns the folder of the vulnerability database and the SBOM cache.
+// cacheDir returns the folder of the vulnerability database and the scan cache.
 func cacheDir(c *cli.Context) (string, error) {
 	if dir := c.String("cache-dir"); dir != "" {
 		return dir, checkFolder(c, dir)

@@ -37,7 +37,7 @@ var (
 	vexFlag         = &cli.StringSliceFlag{Name: "vex", EnvVars: []string{"IMAGEGATE_VEX"}, Usage: "read the VEX document in `FILE` (OpenVEX, CycloneDX, CSAF). The policy must set vex.files. Repeatable"}
 	trustedRootFlag = &cli.StringFlag{Name: "trusted-root", EnvVars: []string{"IMAGEGATE_TRUSTED_ROOT"}, Usage: "verify keyless signatures with the Sigstore trusted root in `FILE`"}
 	platformFlag    = &cli.StringFlag{Name: "platform", EnvVars: []string{"IMAGEGATE_PLATFORM"}, Usage: "use only the image for `OS/ARCH[/VARIANT]` of an index (default: all platforms)"}
-	cacheFlag       = &cli.StringFlag{Name: "cache-dir", EnvVars: []string{"IMAGEGATE_CACHE_DIR"}, Usage: "store the vulnerability database and the SBOM cache in `DIR` (default: the user's cache folder)"}
+	cacheFlag       = &cli.StringFlag{Name: "cache-dir", EnvVars: []string{"IMAGEGATE_CACHE_DIR"}, Usage: "store the vulnerability database and the scan cache in `DIR` (default: the user's cache folder)"}
 	tempFlag        = &cli.StringFlag{Name: "temp-dir", EnvVars: []string{"IMAGEGATE_TEMP_DIR"}, Usage: "store temporary files, such as decompressed layers, in `DIR` (default: the system's temporary folder)"}
 	offlineFlag     = &cli.BoolFlag{Name: "offline", EnvVars: []string{"IMAGEGATE_OFFLINE"}, Usage: "connect to nothing except the registries of the image"}
 	outputFlag      = &cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, EnvVars: []string{"IMAGEGATE_OUTPUT"}, Usage: "write the report as `FORMAT[=FILE]`: " + report.List(formats.Names()) + ". Repeatable (default: text)"}

@@ -87,7 +87,7 @@ type Options struct {
 	// TempDir, CacheDir and DatabaseDir return the folders that a run would use, or the error with
 	// which a run would refuse them.
 	TempDir, CacheDir, DatabaseDir func() (string, error)
-	// Cache opens the SBOM cache. It does not create the cache key. hasKey reports whether the key
+	// Cache opens the scan cache. It does not create the cache key. hasKey reports whether the key
 	// exists.
 	Cache func() (kept *cache.Cache, hasKey bool, err error)
 	// NamedCache is the cache folder given with --cache-dir, or "". The commands in the results

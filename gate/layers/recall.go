@@ -1,0 +1,405 @@
+package layers
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/gob"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// Memory keeps what a run learned about a layer, for later runs. A [cache.Cache] is a Memory. Get must
+// return only what Put stored, because the bytes decide which files an image has.
+type Memory interface {
+	Get(key string) ([]byte, bool)
+	Put(key string, data []byte) error
+}
+
+// Notes keep what the caller learned from the index of a layer. Without them, no layer is recalled.
+type Notes struct {
+	// Build identifies the code that makes and reads notes.
+	Build string
+	// Of returns the notes about a layer, or nil if there are none.
+	Of func(diffID v1.Hash) []byte
+	// Use replaces the call of Index for a recalled layer. If it returns false, the layer is read.
+	Use func(diffID v1.Hash, notes []byte) bool
+}
+
+// remembered is what a Memory keeps about a layer: the notes, and every part of the decompressed
+// layer that was read after it was indexed. A layer is remembered only after it was verified.
+type remembered struct {
+	Size    int64 // of the decompressed layer
+	Notes   []byte
+	Extents []extent // in order, and not adjacent
+
+	data []byte // the bytes of all extents
+}
+
+// encode returns the length of the encoded fields, the fields and the data.
+func (m *remembered) encode() ([]byte, error) {
+	var fields bytes.Buffer
+	if err := gob.NewEncoder(&fields).Encode(m); err != nil {
+		return nil, err
+	}
+	return slices.Concat(binary.AppendUvarint(nil, uint64(fields.Len())), fields.Bytes(), m.data), nil
+}
+
+// decode is the opposite of encode. The data is not copied.
+func (m *remembered) decode(raw []byte) bool {
+	length, n := binary.Uvarint(raw)
+	if n <= 0 || length > uint64(len(raw)-n) {
+		return false
+	}
+	fields := raw[n : n+int(length)]
+	m.data = raw[n+int(length):]
+	return gob.NewDecoder(bytes.NewReader(fields)).Decode(m) == nil && m.valid()
+}
+
+// extent is a part of a decompressed layer.
+type extent struct{ Off, Len int64 }
+
+// memoryKey returns the key of a layer. It has everything that the verification of the layer and of
+// its tables of contents depends on.
+func (s *Store) memoryKey(l *Layer) string {
+	annotations, err := json.Marshal(l.descriptor.Annotations) // sorts the keys
+	if err != nil {
+		return "" // a map of strings can always be encoded
+	}
+	return fmt.Sprintf("layer 1\n%s\n%s\n%s\n%d\n%s\n%s", s.opts.Notes.Build, l.descriptor.Digest, l.diffID, l.descriptor.Size, l.descriptor.MediaType, annotations)
+}
+
+// recalled is a layer that was not read in this run. Reading a part that the memory lacks reads the
+// whole layer, which then serves all further reads.
+type recalled struct {
+	remembered
+	starts []int64 // the position of each extent in the data
+	layer  *Layer
+	fetch  func() error // fetches the layer, once
+	seen   *seen
+}
+
+// recall looks for the layer in the memory, and reports whether it is there. ctx is for reading the
+// layer later, if a part is missing.
+func (s *Store) recall(ctx context.Context, l *Layer) bool {
+	if s.opts.Memory == nil || s.has(layerKey(l.descriptor.Digest)) {
+		return false
+	}
+	key := s.memoryKey(l)
+	data, ok := s.opts.Memory.Get(key)
+	if !ok {
+		return false
+	}
+	r := &recalled{layer: l}
+	if !r.decode(data) || r.Size > s.opts.MaxLayer {
+		return false
+	}
+	if !s.opts.Notes.Use(l.diffID, r.Notes) {
+		return false
+	}
+	r.Notes = nil
+	r.fetch = sync.OnceValue(func() error { return s.fetch(ctx, l, nil) })
+	r.seen = newSeen(r.Size)
+	r.index()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recalled[l.diffID], s.known[key] = r, struct{}{}
+	return true
+}
+
+// index prepares at, and marks what is remembered as seen, so that it is remembered again.
+func (r *recalled) index() {
+	var start int64
+	for _, e := range r.Extents {
+		r.seen.mark(e.Off, e.Len)
+		r.starts = append(r.starts, start)
+		start += e.Len
+	}
+}
+
+// recallAll recalls layers with the same blob. It reports whether the memory has all of them. Images
+// can list a blob with different annotations, and each list was verified on its own.
+func (s *Store) recallAll(ctx context.Context, same []*Layer) bool {
+	for _, l := range same {
+		if !s.isRecalled(l) && !s.recall(ctx, l) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *Store) isRecalled(l *Layer) bool {
+	key := s.memoryKey(l)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.known[key]
+	return ok
+}
+
+// valid reports whether the extents are in order, within the layer, and as long as the data.
+func (m *remembered) valid() bool {
+	var end, sum int64
+	for _, e := range m.Extents {
+		if e.Off < end || e.Len <= 0 || e.Len > m.Size-e.Off {
+			return false
+		}
+		end = e.Off + e.Len
+		sum += e.Len
+	}
+	return sum == int64(len(m.data))
+}
+
+// at returns the bytes of the layer from off, if the memory has n of them.
+func (r *recalled) at(off, n int64) ([]byte, bool) {
+	i, found := slices.BinarySearchFunc(r.Extents, off, func(e extent, off int64) int {
+		switch {
+		case e.Off+e.Len <= off:
+			return -1
+		case e.Off > off:
+			return 1
+		}
+		return 0
+	})
+	if !found || off+n > r.Extents[i].Off+r.Extents[i].Len {
+		return nil, false
+	}
+	from := off - r.Extents[i].Off + r.starts[i]
+	return r.data[from : from+n], true
+}
+
+// open opens a recalled layer.
+func (r *recalled) open() Decompressed { return &sparse{recalled: r} }
+
+// sparse reads a recalled layer. It is safe for concurrent use.
+type sparse struct {
+	*recalled
+	mu   sync.Mutex
+	file *os.File // the fetched layer, after a part was missing
+}
+
+func (s *sparse) ReadAt(p []byte, off int64) (int, error) { return s.read(p, off, s.seen) }
+
+// Unrecorded implements [Decompressed].
+func (s *sparse) Unrecorded() io.ReaderAt {
+	return readerAt(func(p []byte, off int64) (int, error) { return s.read(p, off, nil) })
+}
+
+// readerAt is a function that implements io.ReaderAt.
+type readerAt func(p []byte, off int64) (int, error)
+
+func (f readerAt) ReadAt(p []byte, off int64) (int, error) { return f(p, off) }
+
+// read reads from the memory, or else from the fetched layer. It records the read in record.
+func (s *sparse) read(p []byte, off int64, record *seen) (int, error) {
+	n := min(int64(len(p)), s.Size-off)
+	if off < 0 || n < 0 {
+		n = 0
+	}
+	if data, ok := s.at(off, n); ok {
+		if n < int64(len(p)) {
+			return copy(p, data), io.EOF
+		}
+		return copy(p, data), nil
+	}
+	f, err := s.fetched()
+	if err != nil {
+		return 0, err
+	}
+	record.mark(off, n)
+	return f.ReadAt(p, off)
+}
+
+// fetched fetches the layer and opens it.
+func (s *sparse) fetched() (*os.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file != nil {
+		return s.file, nil
+	}
+	store := s.layer.store
+	if err := s.fetch(); err != nil {
+		store.miss(err)
+		return nil, err
+	}
+	f, err := os.Open(store.layerPath(s.layer.diffID))
+	if err != nil {
+		store.miss(err)
+		return nil, err
+	}
+	s.file = f
+	return f, nil
+}
+
+func (s *sparse) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file == nil {
+		return nil
+	}
+	return s.file.Close()
+}
+
+// miss records the first error of reading a recalled layer.
+func (s *Store) miss(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.missed == nil {
+		s.missed = err
+	}
+}
+
+// Missed returns the first error of reading a layer that was recalled first. A cataloger may take such
+// an error for an unreadable file, so check Missed after cataloging.
+func (s *Store) Missed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.missed
+}
+
+// page is the unit of recorded reads, in bytes. It is the block size of tar, so a page has
+// bytes of one file only, and the memory gets nothing of files that were not read.
+const page = 512
+
+// seen records which parts of a layer were read. It is safe for concurrent use.
+type seen struct {
+	size  int64
+	pages []atomic.Uint64 // a bit for each page
+}
+
+func newSeen(size int64) *seen { return &seen{size, make([]atomic.Uint64, size/page/64+1)} }
+
+func (s *seen) mark(off, n int64) {
+	if s == nil || n <= 0 || off < 0 {
+		return
+	}
+	for p := off / page; p <= min(off+n-1, s.size-1)/page; p++ {
+		if word, bit := &s.pages[p/64], uint64(1)<<(p%64); word.Load()&bit == 0 {
+			word.Or(bit)
+		}
+	}
+}
+
+// extents returns what was read, in order.
+func (s *seen) extents() []extent {
+	var out []extent
+	for p := int64(0); p*page < s.size; p++ {
+		if s.pages[p/64].Load()&(1<<(p%64)) == 0 {
+			continue
+		}
+		n := min(page, s.size-p*page)
+		if last := len(out) - 1; last >= 0 && out[last].Off+out[last].Len == p*page {
+			out[last].Len += n
+		} else {
+			out = append(out, extent{p * page, n})
+		}
+	}
+	return out
+}
+
+// recording is a fetched layer whose reads are recorded.
+type recording struct {
+	*os.File
+	seen *seen
+}
+
+func (r recording) ReadAt(p []byte, off int64) (int, error) {
+	r.seen.mark(off, int64(len(p)))
+	return r.File.ReadAt(p, off)
+}
+
+// Unrecorded implements [Decompressed].
+func (r recording) Unrecorded() io.ReaderAt { return r.File }
+
+// record returns f, with its reads recorded if the store has a memory.
+func (s *Store) record(diffID v1.Hash, f *os.File) (Decompressed, error) {
+	if s.opts.Memory == nil {
+		return recording{f, nil}, nil
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reads[diffID] == nil {
+		s.reads[diffID] = newSeen(info.Size())
+	}
+	return recording{f, s.reads[diffID]}, nil
+}
+
+// maxRemembered is the maximum number of bytes of a layer that are remembered. The memory and this
+// run hold them in memory.
+const maxRemembered = 512 << 20
+
+// Remember prepares to store what the memory lacks about the layers that were fetched for cataloging.
+// Call it after all images were cataloged, and before [Store.Release]. save does the work and may run
+// after Release. It ignores errors, which cost time in a later run but never correctness.
+func (s *Store) Remember() (save func()) {
+	if s.opts.Memory == nil {
+		return func() {}
+	}
+	type item struct {
+		key  string
+		file *os.File
+		kept remembered
+	}
+	var items []item
+	s.mu.Lock()
+	for key, l := range s.cataloged {
+		read := s.reads[l.diffID]
+		if r := s.recalled[l.diffID]; r != nil {
+			read = r.seen
+		}
+		if read == nil {
+			continue
+		}
+		f, err := os.Open(s.layerPath(l.diffID)) // fails if the memory had enough of the layer
+		if err != nil {
+			continue
+		}
+		items = append(items, item{key, f, remembered{Size: read.size, Notes: s.opts.Notes.Of(l.diffID), Extents: read.extents()}})
+	}
+	s.mu.Unlock()
+	return func() {
+		for i := range items {
+			it := &items[i]
+			if it.kept.Notes != nil && it.kept.load(it.file) == nil {
+				if out, err := it.kept.encode(); err == nil {
+					_ = s.opts.Memory.Put(it.key, out)
+				}
+			}
+			it.kept = remembered{}
+			_ = it.file.Close()
+		}
+	}
+}
+
+var errTooMuch = errors.New("too much of the layer was read")
+
+// load reads the bytes of the extents.
+func (m *remembered) load(f io.ReaderAt) error {
+	var sum int64
+	for _, e := range m.Extents {
+		sum += e.Len
+	}
+	if sum > maxRemembered {
+		return errTooMuch
+	}
+	m.data = make([]byte, sum)
+	for at, i := int64(0), 0; i < len(m.Extents); i++ {
+		e := m.Extents[i]
+		if _, err := f.ReadAt(m.data[at:at+e.Len], e.Off); err != nil {
+			return err
+		}
+		at += e.Len
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+package layers
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// TestSparseLayerReadsLikeTheFile compares random reads of a recalled layer with reads of the layer
+// itself, and checks that the layer is fetched only for parts that were not remembered.
+func TestSparseLayerReadsLikeTheFile(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the test must be repeatable
+	content := make([]byte, 100*page+77)
+	for i := range content {
+		content[i] = byte(r.Uint32())
+	}
+	store := &Store{dir: t.TempDir()}
+	diffID := v1.Hash{Algorithm: "sha256", Hex: "00"}
+	for range 50 {
+		kept := newSeen(int64(len(content)))
+		for range r.IntN(6) {
+			kept.mark(r.Int64N(int64(len(content))), r.Int64N(20*page))
+		}
+		m := remembered{Size: int64(len(content)), Extents: kept.extents()}
+		if err := m.load(bytes.NewReader(content)); err != nil {
+			t.Fatal(err)
+		}
+		raw, err := m.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fetches := 0
+		layer := &recalled{layer: &Layer{store: store, diffID: diffID}, seen: newSeen(m.Size)}
+		if !layer.decode(raw) {
+			t.Fatal("an encoded layer is not decoded")
+		}
+		layer.index()
+		layer.fetch = sync.OnceValue(func() error {
+			fetches++
+			path := store.layerPath(diffID)
+			return errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, content, 0o600))
+		})
+		f := layer.open()
+		for range 40 {
+			off, n := r.Int64N(int64(len(content))+2*page), r.IntN(4*page)
+			got, want := make([]byte, n), make([]byte, n)
+			before := fetches
+			gotN, gotErr := f.ReadAt(got, off)
+			wantN, wantErr := bytes.NewReader(content).ReadAt(want, off)
+			if gotN != wantN || !errors.Is(gotErr, wantErr) || !bytes.Equal(got, want) {
+				t.Fatalf("reading %d bytes at %d of %d: %d, %v, not %d, %v", n, off, len(content), gotN, gotErr, wantN, wantErr)
+			}
+			_, has := layer.at(off, min(int64(n), max(0, int64(len(content))-off)))
+			if fetches > before && has {
+				t.Fatalf("the layer was fetched for %d bytes at %d, which are remembered", n, off)
+			}
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestWrongMemoryIsRefused checks that a memory whose extents cannot be right is not used. Only a bug
+// can write one, because the cache authenticates its entries.
+func TestWrongMemoryIsRefused(t *testing.T) {
+	for what, m := range map[string]remembered{
+		"beyond the end":   {Size: 10, Extents: []extent{{8, 4}}, data: make([]byte, 4)},
+		"overlapping":      {Size: 10, Extents: []extent{{0, 4}, {2, 4}}, data: make([]byte, 8)},
+		"unsorted":         {Size: 10, Extents: []extent{{4, 2}, {0, 2}}, data: make([]byte, 4)},
+		"empty":            {Size: 10, Extents: []extent{{4, 0}}},
+		"negative":         {Size: 10, Extents: []extent{{-1, 2}}, data: make([]byte, 2)},
+		"too little data":  {Size: 10, Extents: []extent{{0, 4}}, data: make([]byte, 3)},
+		"too much data":    {Size: 10, Extents: []extent{{0, 4}}, data: make([]byte, 5)},
+		"more than a word": {Size: 10, Extents: []extent{{1, 1<<63 - 1}}, data: make([]byte, 4)},
+	} {
+		raw, err := m.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if new(remembered).decode(raw) {
+			t.Errorf("%s: it is used", what)
+		}
+	}
+	for _, raw := range [][]byte{nil, {0xff}, {200, 1, 2}, []byte("nothing at all")} {
+		if new(remembered).decode(raw) {
+			t.Errorf("%q is used", raw)
+		}
+	}
+}
+
+// TestUnrecordedReadsAreNotRemembered checks that only recorded reads are kept for a later run.
+func TestUnrecordedReadsAreNotRemembered(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "layer")
+	if err := os.WriteFile(path, make([]byte, 10*page), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r := recording{f, newSeen(10 * page)}
+	buf := make([]byte, 10)
+	for _, in := range []io.ReaderAt{r, r.Unrecorded()} {
+		off := int64(2 * page)
+		if in != io.ReaderAt(r) {
+			off = 7 * page
+		}
+		if _, err := in.ReadAt(buf, off); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := r.seen.extents(); len(got) != 1 || got[0] != (extent{2 * page, page}) {
+		t.Errorf("it remembers %v", got)
+	}
+}

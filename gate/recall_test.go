@@ -1,0 +1,231 @@
+package gate
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/imagegate/imagegate/internal/lab"
+	"github.com/imagegate/imagegate/internal/registry"
+)
+
+func npm(name, version string) string { return fmt.Sprintf(`{"name":%q,"version":%q}`, name, version) }
+
+// base is an image with packages of several kinds, and with files that no cataloger reads.
+var base = lab.ImageSpec{
+	OSRelease: "debian 12",
+	DebPackages: []lab.Deb{{Name: "libssl3", Version: "3.0.11-1~deb12u2", Source: "openssl"}, {Name: "bind9", Version: "1:9.18.1-1"},
+		{Name: "jq", Version: "1.6-2.1"}},
+	NPM: []lab.NPM{{Name: "json-schema", Version: "0.3.0"}, {Name: "ip", Version: "2.0.1"}},
+	Layers: [][]lab.File{{
+		{Path: "srv/data/one.json", Content: npm("undici", "6.6.1")}, // becomes a package if a layer links it to package.json
+		{Path: "srv/data/two.json", Content: npm("@babel/traverse", "7.23.1")},
+		{Path: "opt/app/node_modules/ip/package.json", Content: npm("ip", "1.1.5")},
+		{Path: "opt/app/big.bin", Zeros: 3 << 20},
+	}},
+}
+
+// changes are upper layers that change in different ways what the layers below mean.
+var changes = map[string][]lab.File{
+	"a new package":                             {{Path: "opt/new/node_modules/ip/package.json", Content: npm("ip", "1.1.4")}},
+	"a file without meaning":                    {{Path: "etc/motd", Content: "hello"}},
+	"a replaced package":                        {{Path: "opt/app/node_modules/ip/package.json", Content: npm("ip", "2.0.2")}},
+	"a deleted package":                         {lab.Whiteout("opt/app/node_modules/ip")},
+	"a hidden folder":                           {lab.Opaque("usr/lib/node_modules")},
+	"a replaced database":                       {{Path: "var/lib/dpkg/status", Content: "Package: jq\nStatus: install ok installed\nVersion: 1.6-2.1+deb12u1\nArchitecture: amd64\nDescription: x\n"}},
+	"a deleted database":                        {lab.Whiteout("var/lib/dpkg/status")},
+	"another distribution":                      {{Path: "etc/os-release", Content: "ID=debian\nVERSION_ID=\"11\"\n"}},
+	"a hard link to a known file":               {{Path: "opt/linked/node_modules/ip/package.json", HardLink: "opt/app/node_modules/ip/package.json"}},
+	"a hard link to a file that was never read": {{Path: "opt/linked/node_modules/undici/package.json", HardLink: "srv/data/one.json"}},
+	"a symbolic link to such a file":            {{Path: "opt/linked/node_modules/babel/package.json", Link: "/srv/data/two.json"}},
+	"a folder that became a link":               {lab.Whiteout("opt/app"), {Path: "opt/app", Link: "/usr/lib"}},
+}
+
+// same compares two results: the evidence and the documents.
+func same(t *testing.T, cold, warm *Result) {
+	t.Helper()
+	ignore := cmp.FilterPath(func(p cmp.Path) bool { return strings.HasSuffix(p.String(), "Reference") }, cmp.Ignore())
+	if d := cmp.Diff(cold.Input, warm.Input, ignore); d != "" {
+		t.Errorf("the evidence differs: %s", d)
+	}
+	for i, s := range cold.SBOMs {
+		if again := warm.SBOMs[i]; string(s.SPDX) != string(again.SPDX) || string(s.CycloneDX) != string(again.CycloneDX) {
+			t.Error("the documents differ")
+		}
+	}
+}
+
+// TestRecalledLayersGiveTheSameResult checks that a rebuilt image on a known base has the same
+// evidence and documents as without a cache, whatever its new layer does to the layers below.
+func TestRecalledLayersGiveTheSameResult(t *testing.T) {
+	for name, files := range changes {
+		t.Run(name, func(t *testing.T) {
+			h := newTester(t)
+			g := h.gate(blockCritical, h.cache(t.TempDir()))
+			rebuilt := base
+			rebuilt.Files = files
+			img := h.image(rebuilt)
+			src := h.push("app:2", img)
+			cold := h.check(h.gate(blockCritical), src)
+			if len(cold.Input.Platforms[0].Findings) == 0 && !strings.Contains(name, "database") {
+				t.Fatal("no findings, so that little is compared")
+			}
+			h.check(g, h.push("app:1", h.image(base)))
+			h.staging.ResetRequests()
+			warm := h.check(g, src)
+			same(t, cold, warm)
+			h.readsOnly(img, strings.Contains(name, "never read") || strings.Contains(name, "such a file"))
+			h.staging.ResetRequests()
+			third := base
+			third.Files = append([]lab.File{{Path: "etc/third", Content: "3"}}, files...)
+			h.check(g, h.push("app:3", h.image(third)))
+			h.readsOnly(h.image(third), false) // what was missing is remembered now
+		})
+	}
+}
+
+// readsOnly checks which layers of an image were read: the last layer once, and the layer below it
+// only if missed is true. The other layers must not be read.
+func (t *tester) readsOnly(img v1.Image, missed bool) {
+	t.Helper()
+	ls, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reads := t.staging.BlobReads()
+	for i, l := range ls {
+		digest, err := l.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := 0
+		if i == len(ls)-1 || missed && i == len(ls)-2 {
+			want = 1
+		}
+		if got := reads[digest.String()]; got != want {
+			t.Errorf("layer %d of %d was read %d times, not %d", i, len(ls), got, want)
+		}
+	}
+}
+
+// TestRandomStacksGiveTheSameResult checks images with random layers in random order, one after the
+// other with one cache, against checks without a cache.
+func TestRandomStacksGiveTheSameResult(t *testing.T) {
+	h := newTester(t)
+	g := h.gate(blockCritical, h.cache(t.TempDir()))
+	cold := h.gate(blockCritical)
+	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the test must be repeatable
+	var pool [][]lab.File
+	for _, name := range slices.Sorted(maps.Keys(changes)) { // the order must be repeatable, too
+		pool = append(pool, changes[name])
+	}
+	pool = append(pool, base.Layers...)
+	recalled := 0
+	for i := range 40 {
+		spec := base
+		spec.Layers = nil
+		for range 1 + r.IntN(5) {
+			spec.Layers = append(spec.Layers, pool[r.IntN(len(pool))])
+		}
+		img, err := lab.Image(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		src := h.push(fmt.Sprintf("app:%d", i), img)
+		want, err := cold.Check(t.Context(), src, ExternalEvidence{})
+		if err != nil {
+			if got, err2 := g.Check(t.Context(), src, ExternalEvidence{}); err2 == nil || err2.Error() != err.Error() {
+				got.Close()
+				t.Fatalf("%v, but with a cache %v", err, err2)
+			}
+			continue
+		}
+		defer want.Close()
+		got := h.check(g, src)
+		same(t, want, got)
+		if got.Fetched.Bytes < want.Fetched.Bytes {
+			recalled++
+		}
+	}
+	if recalled < 20 {
+		t.Errorf("layers were recalled for %d images only, so that little is compared", recalled)
+	}
+}
+
+// TestMissingPartOfARecalledLayerIsNotAnUnreadableFile checks that a check fails with an error of the
+// registry if a layer cannot be read after all.
+func TestMissingPartOfARecalledLayerIsNotAnUnreadableFile(t *testing.T) {
+	h := newTester(t)
+	g := h.gate(blockCritical, h.cache(t.TempDir()))
+	if err := h.check(g, h.push("app:1", h.image(base))).Close(); err != nil {
+		t.Fatal(err)
+	}
+	rebuilt := base
+	rebuilt.Files = changes["a hard link to a file that was never read"]
+	img := h.image(rebuilt)
+	src := h.push("app:2", img)
+	ls, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := ls[len(ls)-2].Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.staging.SetHook(lab.When(func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, digest.String()) }, lab.Fail(http.StatusForbidden)))
+	err = h.refuse(g, src)
+	var failed *registry.Error
+	if !errors.As(err, &failed) || failed.Side != registry.Staging {
+		t.Errorf("%T: %v", err, err)
+	}
+}
+
+// annotated returns the image with an annotation on each layer.
+func (t *tester) annotated(img v1.Image) v1.Image {
+	t.Helper()
+	config, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ls, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
+	for _, l := range ls {
+		if out, err = mutate.Append(out, mutate.Addendum{Layer: l, MediaType: types.OCILayer, Annotations: map[string]string{"note": "x"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err = mutate.ConfigFile(out, config); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestRecalledLayerHasTheCheckedAnnotations checks that a layer is recalled only with the annotations that
+// were checked with it.
+func TestRecalledLayerHasTheCheckedAnnotations(t *testing.T) {
+	h := newTester(t)
+	g := h.gate(blockCritical, h.cache(t.TempDir()))
+	img := h.image(base)
+	h.check(g, h.push("app:1", img))
+	other := h.annotated(img)
+	src := h.push("app:2", other)
+	h.staging.ResetRequests()
+	h.check(g, src)
+	if n := h.layerReads(other); n == 0 {
+		t.Error("no layer was read again")
+	}
+}
