@@ -64,8 +64,8 @@ const variablePrefix = "IMAGEGATE_"
 
 // tidyVariables unsets variables of imagegate that are blank. CI systems set a blank variable for
 // an input that is not given, and the flag library would take it for a value. tidyVariables also
-// removes blank lines around a list with one value per line, because YAML block texts end with a
-// line break.
+// removes blank lines and indentation from a list with one value per line, because a text in YAML
+// may have both.
 func tidyVariables() error {
 	for _, pair := range os.Environ() {
 		name, value, _ := strings.Cut(pair, "=")
@@ -77,13 +77,24 @@ func tidyVariables() error {
 		case trimmed == "":
 			err = os.Unsetenv(name)
 		case strings.ContainsAny(value, "\r\n"):
-			err = os.Setenv(name, strings.ReplaceAll(trimmed, "\r\n", "\n"))
+			err = os.Setenv(name, strings.Join(linesOf(trimmed), "\n"))
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// linesOf returns the lines of a text without blank lines, and without the spaces around each line.
+func linesOf(text string) []string {
+	var out []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			out = append(out, line)
+		}
+	}
+	return out
 }
 
 func newApp(s Streams) *cli.App {

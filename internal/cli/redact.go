@@ -73,8 +73,16 @@ func valuesOf(f cli.Flag, value string) []string {
 	return []string{value}
 }
 
-// isUnclear reports whether a line is neither a file, an output format nor a URL.
+// listed matches the usual values of lists: a registry, or the name of a policy or report that need not
+// exist. A user name with a password does not match, because a port has only digits.
+var listed = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9-]*(\.[A-Za-z0-9-]+)*(:[0-9]{1,5})|[A-Za-z0-9][A-Za-z0-9-]*(\.[A-Za-z0-9-]+)+|[A-Za-z0-9._/-]{1,200}\.(ya?ml|json))$`)
+
+// isUnclear reports whether a line is neither a file, an output format, a URL nor a usual value of a
+// list.
 func isUnclear(line string) bool {
+	if listed.MatchString(line) {
+		return false
+	}
 	name, _, _ := strings.Cut(line, "=")
 	if _, known := formats.ByName(name); known {
 		return false

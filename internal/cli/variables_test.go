@@ -69,6 +69,7 @@ func TestFileNameMayHaveAComma(t *testing.T) {
 		"flags":                  {"", []string{"-p", "a.yaml", "-p", "b,c.yaml"}, []string{"a.yaml", "b,c.yaml"}},
 		"variable":               {"policy,strict.yaml", nil, []string{"policy,strict.yaml"}},
 		"variable with lines":    {"a.yaml\nb.yaml\n", nil, []string{"a.yaml", "b.yaml"}},
+		"with blank lines":       {"\n  a.yaml\r\n\n\tb.yaml \n", nil, []string{"a.yaml", "b.yaml"}},
 		"flag replaces variable": {"a.yaml", []string{"-p", "b.yaml"}, []string{"b.yaml"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -99,5 +100,21 @@ func TestFileNameMayHaveAComma(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestListsAreNotKeys checks that a variable with several ordinary values is not taken for a key, also
+// if a value names nothing that exists.
+func TestListsAreNotKeys(t *testing.T) {
+	for variable, value := range map[string]string{
+		"IMAGEGATE_INSECURE_REGISTRY": "registry.example:5000\nlocalhost:5001\nmirror.example",
+		"IMAGEGATE_POLICY":            "missing.yaml\npolicies/other.yml",
+		"IMAGEGATE_OUTPUT":            "text\njson=report.json",
+		"IMAGEGATE_VEX":               "none.json\nalso.json",
+	} {
+		t.Setenv(variable, value)
+	}
+	if err := refuseSecrets(newApp(Streams{Out: io.Discard, Err: io.Discard}), []string{"imagegate", "check", "image"}); err != nil {
+		t.Error(err)
 	}
 }
