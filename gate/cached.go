@@ -33,7 +33,7 @@ func (g *Gate) storeCached(s *SBOM) {
 
 // textsKey returns the cache key of the license texts.
 func (g *Gate) textsKey() string {
-	return "license texts 1\n" + g.opts.Tool.Version + "\n" + g.opts.Tool.Build
+	return "license texts 1\n" + g.cataloger.Key(v1.Hash{})
 }
 
 func (g *Gate) loadTexts() []byte {

@@ -14,7 +14,12 @@ import (
 
 func (t *tester) cache(dir string) func(*Options) {
 	t.Helper()
-	c, err := cache.Open(cache.Options{Dir: dir, Max: 1 << 30, Now: time.Now, Key: make([]byte, 32)})
+	return t.cacheOf(dir, 1<<30, make([]byte, 32))
+}
+
+func (t *tester) cacheOf(dir string, size int64, key []byte) func(*Options) {
+	t.Helper()
+	c, err := cache.Open(cache.Options{Dir: dir, Max: size, Now: time.Now, Key: key})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -221,10 +221,14 @@ func (g *Gate) Check(ctx context.Context, src Source, external ExternalEvidence)
 		return nil, err
 	}
 	r.SBOMs = r.Catalog.sboms()
-	r.cacheWrites.Go(store.Remember())
-	r.cacheWrites.Go(g.storeTexts)
+	saved := make(chan struct{})
+	save := store.Remember(ctx)
+	r.cacheWrites.Go(func() {
+		defer close(saved)
+		save()
+	})
 	archives.Drop()
-	finish := g.finishInBackground(r)
+	finish := g.finishInBackground(r, saved)
 	input, err := g.match(ctx, r.Catalog, external)
 	if ferr := finish(); err == nil {
 		err = ferr
@@ -241,14 +245,19 @@ func (g *Gate) Check(ctx context.Context, src Source, external ExternalEvidence)
 	return r, nil
 }
 
+// maxNotes is the maximum number of bytes of a file list in the cache. It is enough for some hundred
+// thousand files.
+const maxNotes = 64 << 20
+
 // newStore returns an empty store for the layers of src. archives lists the files of the layers
 // while the store fetches them.
 func (g *Gate) newStore(src Source, archives *filesystem.Archives) (*layers.Store, error) {
 	opts := layers.Options{
 		Dir: g.opts.TempDir, Parallel: g.opts.Parallel, MaxTotal: g.opts.MaxDisk,
 		Gunzip: g.opts.Gunzip, Index: archives.List, Progress: pulls{g.opts.Progress, Step{Image: src.String(), Stage: Pull}}}
-	if g.opts.Cache != nil {
-		opts.Memory, opts.Notes = g.opts.Cache, archives.Notes(g.opts.Tool.Version+"\n"+g.opts.Tool.Build)
+	// On Windows, an open file cannot be removed, and Remember keeps layers open.
+	if g.opts.Cache.Usable() && g.opts.Tool.Build != "" && runtime.GOOS != "windows" {
+		opts.Memory, opts.Notes = g.opts.Cache.Private(layers.MaxRemembered+maxNotes), archives.Notes(g.cataloger.Key(v1.Hash{}))
 	}
 	store, err := layers.New(opts)
 	if err != nil {
@@ -259,10 +268,10 @@ func (g *Gate) newStore(src Source, archives *filesystem.Archives) (*layers.Stor
 }
 
 // finishInBackground removes the decompressed layers and encodes documents and cache entries in the
-// background. Meanwhile the matcher runs, which does not use every core. The caller must call wait,
+// background. SBOMs are written to the cache after saved is closed. Meanwhile the matcher runs, which does not use every core. The caller must call wait,
 // even after an error. Cache entries may still be written after wait returns, until the Result is
 // closed.
-func (g *Gate) finishInBackground(r *Result) (wait func() error) {
+func (g *Gate) finishInBackground(r *Result, saved <-chan struct{}) (wait func() error) {
 	var group errgroup.Group
 	group.Go(r.store.Release)
 	group.Go(func() error {
@@ -273,8 +282,12 @@ func (g *Gate) finishInBackground(r *Result) (wait func() error) {
 			if err := g.cataloger.Document(c.SBOM, r.Image.Platforms[i].Config.Created.Time); err != nil {
 				return fmt.Errorf("platform %s: %w", c.Platform.Platform, err)
 			}
-			r.cacheWrites.Go(func() { g.storeCached(c.SBOM) })
+			r.cacheWrites.Go(func() {
+				<-saved // The cache removes the oldest entries first, and the SBOM is worth more than layers.
+				g.storeCached(c.SBOM)
+			})
 		}
+		r.cacheWrites.Go(g.storeTexts)
 		return nil
 	})
 	return group.Wait

@@ -75,7 +75,7 @@ func newTester(t testing.TB) *tester {
 	return &tester{TB: t, staging: r, temp: t.TempDir()}
 }
 
-var testTool = Tool{Name: "imagegate", Version: "test", URI: "https://example.com/imagegate",
+var testTool = Tool{Name: "imagegate", Version: "test", Build: "1", URI: "https://example.com/imagegate",
 	Components: map[string]string{"syft": "test", "grype": "test"}}
 
 // testPatterns are compiled once for all tests.

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,7 +17,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/klauspost/compress/zstd"
 
+	"github.com/imagegate/imagegate/gate/filesystem"
 	"github.com/imagegate/imagegate/internal/lab"
 	"github.com/imagegate/imagegate/internal/registry"
 )
@@ -145,8 +149,11 @@ func TestRandomStacksGiveTheSameResult(t *testing.T) {
 		src := h.push(fmt.Sprintf("app:%d", i), img)
 		want, err := cold.Check(t.Context(), src, ExternalEvidence{})
 		if err != nil {
-			if got, err2 := g.Check(t.Context(), src, ExternalEvidence{}); err2 == nil || err2.Error() != err.Error() {
+			got, err2 := g.Check(t.Context(), src, ExternalEvidence{})
+			if err2 == nil {
 				got.Close()
+			}
+			if err2 == nil || err2.Error() != err.Error() {
 				t.Fatalf("%v, but with a cache %v", err, err2)
 			}
 			continue
@@ -227,5 +234,67 @@ func TestRecalledLayerHasTheCheckedAnnotations(t *testing.T) {
 	h.check(g, src)
 	if n := h.layerReads(other); n == 0 {
 		t.Error("no layer was read again")
+	}
+}
+
+// TestFilesOfAnImageAreEncryptedInTheCache checks that a credential in a file that a cataloger reads is
+// not in the cache in plain text, although a later check reads the file from there.
+func TestFilesOfAnImageAreEncryptedInTheCache(t *testing.T) {
+	const canary = "CANARY-in-a-file-of-the-image"
+	h := newTester(t)
+	dir := t.TempDir()
+	g := h.gate(blockCritical, h.cache(dir))
+	spec := base
+	spec.Layers = append(slices.Clone(base.Layers), []lab.File{{Path: "opt/x/node_modules/ip/package.json",
+		Content: `{"name":"ip","version":"1.1.5","publishConfig":{"token":"` + canary + `"}}`}})
+	h.check(g, h.push("app:1", h.image(spec)))
+	spec.Files = changes["a file without meaning"]
+	img := h.image(spec)
+	h.staging.ResetRequests()
+	h.check(g, h.push("app:2", img))
+	h.readsOnly(img, false)
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) < 4 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	dec, err := zstd.NewReader(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dec.Close()
+	for _, f := range files {
+		stored, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain, err := dec.DecodeAll(stored, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(stored), canary) || strings.Contains(string(plain), canary) {
+			t.Errorf("%s has the credential", f)
+		}
+	}
+}
+
+// TestNothingIsRememberedWithoutACache checks that a cache that stores nothing costs no work.
+func TestNothingIsRememberedWithoutACache(t *testing.T) {
+	h := newTester(t)
+	for what, change := range map[string]func(*Options){
+		"no cache":  func(o *Options) { o.Cache = nil },
+		"no space":  h.cacheOf(t.TempDir(), 0, make([]byte, 32)),
+		"no secret": h.cacheOf(t.TempDir(), 1<<30, nil),
+		"no build":  func(o *Options) { h.cache(t.TempDir())(o); o.Tool.Build = "" },
+	} {
+		store, err := h.gate(blockCritical, change).newStore(h.source(h.staging.Ref("app:1")), filesystem.New())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if store.Remembers() {
+			t.Errorf("%s: the layers are remembered", what)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -23,13 +23,17 @@ import (
 	"github.com/anchore/stereoscope/pkg/image"
 	"github.com/anchore/syft/syft"
 	"github.com/anchore/syft/syft/cataloging"
+	"github.com/anchore/syft/syft/file"
 	"github.com/anchore/syft/syft/format/syftjson"
+	syftpkg "github.com/anchore/syft/syft/pkg"
 	"github.com/anchore/syft/syft/sbom"
 	"github.com/anchore/syft/syft/source/stereoscopesource"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
+	"github.com/imagegate/imagegate/gate/catalog"
 	"github.com/imagegate/imagegate/gate/match"
 	"github.com/imagegate/imagegate/internal/lab"
 	"github.com/imagegate/imagegate/policy/evidence"
@@ -257,4 +261,60 @@ func (c *cancelledAt) Err() error {
 		return context.Canceled
 	}
 	return nil
+}
+
+// TestLicensesAreSyfts checks that known and new license texts give the licenses that syft finds with
+// its own scanner.
+func TestLicensesAreSyfts(t *testing.T) {
+	const isc = `Permission to use, copy, modify, and/or distribute this software for any purpose with or without fee is
+hereby granted, provided that the above copyright notice and this permission notice appear in all copies.
+
+THE SOFTWARE IS PROVIDED "AS IS" AND THE AUTHOR DISCLAIMS ALL WARRANTIES WITH REGARD TO THIS SOFTWARE INCLUDING ALL
+IMPLIED WARRANTIES OF MERCHANTABILITY AND FITNESS. IN NO EVENT SHALL THE AUTHOR BE LIABLE FOR ANY SPECIAL, DIRECT,
+INDIRECT, OR CONSEQUENTIAL DAMAGES OR ANY DAMAGES WHATSOEVER RESULTING FROM LOSS OF USE, DATA OR PROFITS, WHETHER IN
+AN ACTION OF CONTRACT, NEGLIGENCE OR OTHER TORTIOUS ACTION, ARISING OUT OF OR IN CONNECTION WITH THE USE OR
+PERFORMANCE OF THIS SOFTWARE.
+`
+	spec := lab.ImageSpec{OSRelease: "debian 12", DebPackages: []lab.Deb{{Name: "one", Version: "1"}, {Name: "two", Version: "1"}, {Name: "three", Version: "1"}, {Name: "four", Version: "1"}}}
+	for name, text := range map[string]string{
+		"one": isc, "two": isc + "\n\n" + isc, "three": "All rights reserved.", "four": isc[:200] + strings.Repeat(" other words", 200),
+	} {
+		spec.Files = append(spec.Files, lab.File{Path: "usr/share/doc/" + name + "/copyright", Content: text},
+			lab.File{Path: "srv/" + name + "/node_modules/x" + name + "/package.json", Content: `{"name":"x` + name + `","version":"1.0.0"}`},
+			lab.File{Path: "srv/" + name + "/node_modules/x" + name + "/LICENSE", Content: text})
+	}
+	h := newTester(t)
+	img := h.image(spec)
+	licensesOf := func(s *sbom.SBOM) map[string][]syftpkg.License {
+		out := map[string][]syftpkg.License{}
+		for _, p := range s.Artifacts.Packages.Sorted() {
+			all := p.Licenses.ToSlice()
+			for i := range all {
+				all[i].Locations = file.LocationSet{}
+			}
+			out[p.Name] = all
+		}
+		return out
+	}
+	want := licensesOf(syftsOwn(t, img, syft.DefaultCreateSBOMConfig()))
+	found := 0
+	for _, all := range want {
+		found += len(all)
+	}
+	if found == 0 {
+		t.Fatal("syft finds no license, so that nothing is compared")
+	}
+	use := h.cache(t.TempDir())
+	src := h.push("app:1", img)
+	for run := range 2 {
+		// The second run knows the texts, but not the image.
+		if run == 1 {
+			spec.Files = append(spec.Files, lab.File{Path: "etc/motd", Content: "hello"})
+			src = h.push("app:2", h.image(spec))
+		}
+		got := licensesOf(h.check(h.gate(blockCritical, use, func(o *Options) { o.Patterns = &catalog.Patterns{} }), src).SBOMs[0].Syft())
+		if d := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.IgnoreUnexported(file.LocationSet{})); d != "" {
+			t.Errorf("run %d: %s", run, d)
+		}
+	}
 }

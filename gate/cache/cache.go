@@ -98,6 +98,16 @@ func (c *Cache) header(key string, compressed []byte) []byte {
 // Get returns the bytes that are stored under the key. It ignores an entry that is damaged or was
 // stored with another secret. Put replaces such an entry, and Prune removes it like any other.
 func (c *Cache) Get(key string) ([]byte, bool) {
+	payload, ok := c.load(key)
+	if !ok {
+		return nil, false
+	}
+	data, err := decompress(payload)
+	return data, err == nil
+}
+
+// load returns the payload of an entry, and records its use.
+func (c *Cache) load(key string) ([]byte, bool) {
 	if !c.usable() {
 		return nil, false
 	}
@@ -106,13 +116,13 @@ func (c *Cache) Get(key string) ([]byte, bool) {
 	if err != nil {
 		return nil, false
 	}
-	data, err := c.open(key, stored)
+	payload, err := c.open(key, stored)
 	if err != nil {
 		return nil, false
 	}
 	now := c.opts.Now()
 	_ = os.Chtimes(path, now, now) // If Chtimes fails, the entry may only be removed too early.
-	return data, true
+	return payload, true
 }
 
 var errNoEntry = errors.New("the file is not a cache entry: not a regular file, or too large")
@@ -129,16 +139,16 @@ func readEntry(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// open authenticates an entry and returns its decompressed content.
+// open authenticates an entry and returns its payload.
 func (c *Cache) open(key string, stored []byte) ([]byte, error) {
 	if len(stored) < headerSize {
 		return nil, errors.New("the cache entry is too short")
 	}
-	header, compressed := stored[:headerSize], stored[headerSize:]
-	if !hmac.Equal(header, c.header(key, compressed)) {
+	header, payload := stored[:headerSize], stored[headerSize:]
+	if !hmac.Equal(header, c.header(key, payload)) {
 		return nil, errors.New("the cache entry was stored under another key or with another secret")
 	}
-	return decompress(compressed)
+	return payload, nil
 }
 
 func decompress(compressed []byte) ([]byte, error) {
@@ -156,26 +166,36 @@ func (c *Cache) Put(key string, data []byte) error {
 	if !c.usable() || len(data) > maxEntry {
 		return nil
 	}
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest))
+	compressed, err := compress(data)
 	if err != nil {
 		return err
 	}
-	compressed := enc.EncodeAll(data, nil)
-	if err := enc.Close(); err != nil {
-		return err
+	return c.store(key, compressed)
+}
+
+func compress(data []byte) ([]byte, error) {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, err
 	}
-	if int64(len(compressed)+headerSize) > min(c.opts.Max, maxEntry) {
+	compressed := enc.EncodeAll(data, nil)
+	return compressed, enc.Close()
+}
+
+// store stores a payload under the key, and removes old entries.
+func (c *Cache) store(key string, payload []byte) error {
+	if int64(len(payload)+headerSize) > min(c.opts.Max, maxEntry) {
 		return nil
 	}
 	if err := os.MkdirAll(c.opts.Dir, 0o700); err != nil {
 		return fmt.Errorf("creating the folder of the cache: %w", err)
 	}
 	path := c.path(key)
-	err = disk.WriteFile(path, 0o600, func(w io.Writer) error {
-		if _, err := w.Write(c.header(key, compressed)); err != nil {
+	err := disk.WriteFile(path, 0o600, func(w io.Writer) error {
+		if _, err := w.Write(c.header(key, payload)); err != nil {
 			return err
 		}
-		_, err := w.Write(compressed)
+		_, err := w.Write(payload)
 		return err
 	})
 	if err != nil {

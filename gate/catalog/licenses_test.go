@@ -2,9 +2,12 @@ package catalog
 
 import (
 	"fmt"
+	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/licensecheck"
 )
 
 const isc = `Permission to use, copy, modify, and/or distribute this software for any purpose with or without fee is
@@ -66,5 +69,25 @@ func TestLicenseTextsAreBounded(t *testing.T) {
 	}
 	if n := len(texts.known); n > maxTexts {
 		t.Errorf("%d texts are known", n)
+	}
+}
+
+// TestScannerIsSyfts checks that syft's scanner has the fields that scannerConfig sets. The linker does
+// not compare types.
+func TestScannerIsSyfts(t *testing.T) {
+	s, err := newScanner(&scannerConfig{coverage: 75, scan: func([]byte) licensecheck.Coverage { return licensecheck.Coverage{} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := reflect.TypeOf(s).Elem()
+	if of.PkgPath() != "github.com/anchore/syft/internal/licenses" || of.NumField() != 2 || of.Field(0).Type.Kind() != reflect.Float64 ||
+		of.Field(1).Type != reflect.TypeOf((func([]byte) licensecheck.Coverage)(nil)) {
+		t.Errorf("syft's scanner is %v", of)
+	}
+	// The method is called through syft's own interface, as syft does.
+	method := reflect.ValueOf(s).MethodByName("FindEvidence")
+	out := method.Call([]reflect.Value{reflect.ValueOf(t.Context()), reflect.ValueOf(strings.NewReader("text"))})
+	if len(out) != 3 || string(out[1].Bytes()) != "text" || !out[2].IsNil() {
+		t.Errorf("the scanner returns %v", out)
 	}
 }

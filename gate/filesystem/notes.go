@@ -33,14 +33,19 @@ func (a *Archives) Notes(build string) layers.Notes {
 	return layers.Notes{Build: build, Of: a.notesOf, Use: a.use}
 }
 
-// notesOf encodes the listing of a layer. It returns nil if the layer is not listed.
-func (a *Archives) notesOf(diffID v1.Hash) []byte {
+// notesOf returns a function that encodes the listing of a layer. It returns nil if the layer is not
+// listed.
+func (a *Archives) notesOf(diffID v1.Hash) func() []byte {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	l, ok := a.listed[diffID]
-	a.mu.Unlock()
 	if !ok {
 		return nil
 	}
+	return func() []byte { return encodeListing(l) }
+}
+
+func encodeListing(l listing) []byte {
 	out := make([]noted, len(l.entries))
 	for i, e := range l.entries {
 		m := e.metadata

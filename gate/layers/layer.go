@@ -189,11 +189,19 @@ func (s *Store) Fetch(ctx context.Context, images ...v1.Image) error {
 	return group.Wait()
 }
 
-// catalog notes that the layer is fetched for cataloging.
+// catalog notes that the layer is fetched for cataloging. A layer of an archive is already in the
+// store, so remembering it would save nothing.
 func (s *Store) catalog(l *Layer) {
+	if s.has(layerKey(l.descriptor.Digest)) {
+		return
+	}
+	key := s.memoryKey(l)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cataloged[s.memoryKey(l)] = l
+	if _, twice := s.listed[key]; !twice {
+		s.listed[key] = struct{}{}
+		s.cataloged = append(s.cataloged, l)
+	}
 }
 
 func (s *Store) fetch(ctx context.Context, l *Layer, index Index) error {
@@ -241,6 +249,9 @@ func (s *Store) openLayer(diffID v1.Hash) (*os.File, error) {
 // stored blobs remain. After Release, Uncompressed and Decompressed fail for the layers fetched
 // before. Files that they opened before can still be read.
 func (s *Store) Release() error {
+	s.mu.Lock()
+	clear(s.recalled) // frees the memory
+	s.mu.Unlock()
 	dir := filepath.Join(s.dir, layersDir)
 	entries, err := os.ReadDir(dir)
 	for _, entry := range entries {

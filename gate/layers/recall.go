@@ -26,10 +26,11 @@ type Memory interface {
 
 // Notes keep what the caller learned from the index of a layer. Without them, no layer is recalled.
 type Notes struct {
-	// Build identifies the code that makes and reads notes.
+	// Build identifies the code that verifies layers, and that makes and reads notes.
 	Build string
-	// Of returns the notes about a layer, or nil if there are none.
-	Of func(diffID v1.Hash) []byte
+	// Of returns a function that encodes the notes about a layer, or nil if there are none. The function
+	// is called after the check, in the background.
+	Of func(diffID v1.Hash) func() []byte
 	// Use replaces the call of Index for a recalled layer. If it returns false, the layer is read.
 	Use func(diffID v1.Hash, notes []byte) bool
 }
@@ -44,13 +45,30 @@ type remembered struct {
 	data []byte // the bytes of all extents
 }
 
-// encode returns the length of the encoded fields, the fields and the data.
-func (m *remembered) encode() ([]byte, error) {
+// length returns the number of bytes in all extents.
+func (m *remembered) length() (sum int64) {
+	for _, e := range m.Extents {
+		sum += e.Len
+	}
+	return sum
+}
+
+// encode returns the length of the encoded fields, the fields, and the bytes of the extents in f.
+func (m *remembered) encode(f io.ReaderAt) ([]byte, error) {
 	var fields bytes.Buffer
 	if err := gob.NewEncoder(&fields).Encode(m); err != nil {
 		return nil, err
 	}
-	return slices.Concat(binary.AppendUvarint(nil, uint64(fields.Len())), fields.Bytes(), m.data), nil
+	out := make([]byte, 0, binary.MaxVarintLen64+fields.Len()+int(m.length()))
+	out = append(binary.AppendUvarint(out, uint64(fields.Len())), fields.Bytes()...)
+	for _, e := range m.Extents {
+		at := len(out)
+		out = out[:at+int(e.Len)]
+		if _, err := f.ReadAt(out[at:], e.Off); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // decode is the opposite of encode. The data is not copied.
@@ -66,6 +84,9 @@ func (m *remembered) decode(raw []byte) bool {
 
 // extent is a part of a decompressed layer.
 type extent struct{ Off, Len int64 }
+
+// Remembers reports whether the store has a memory.
+func (s *Store) Remembers() bool { return s.opts.Memory != nil }
 
 // memoryKey returns the key of a layer. It has everything that the verification of the layer and of
 // its tables of contents depends on.
@@ -90,7 +111,7 @@ type recalled struct {
 // recall looks for the layer in the memory, and reports whether it is there. ctx is for reading the
 // layer later, if a part is missing.
 func (s *Store) recall(ctx context.Context, l *Layer) bool {
-	if s.opts.Memory == nil || s.has(layerKey(l.descriptor.Digest)) {
+	if s.opts.Memory == nil || s.has(layerKey(l.descriptor.Digest)) || s.inMemory.Load() > maxRecalled {
 		return false
 	}
 	key := s.memoryKey(l)
@@ -99,7 +120,7 @@ func (s *Store) recall(ctx context.Context, l *Layer) bool {
 		return false
 	}
 	r := &recalled{layer: l}
-	if !r.decode(data) || r.Size > s.opts.MaxLayer {
+	if !r.decode(data) || r.Size > s.opts.MaxLayer || s.inMemory.Add(int64(len(data))) > maxRecalled {
 		return false
 	}
 	if !s.opts.Notes.Use(l.diffID, r.Notes) {
@@ -146,15 +167,14 @@ func (s *Store) isRecalled(l *Layer) bool {
 
 // valid reports whether the extents are in order, within the layer, and as long as the data.
 func (m *remembered) valid() bool {
-	var end, sum int64
+	var end int64
 	for _, e := range m.Extents {
 		if e.Off < end || e.Len <= 0 || e.Len > m.Size-e.Off {
 			return false
 		}
 		end = e.Off + e.Len
-		sum += e.Len
 	}
-	return sum == int64(len(m.data))
+	return m.Size >= 0 && m.length() == int64(len(m.data))
 }
 
 // at returns the bytes of the layer from off, if the memory has n of them.
@@ -335,71 +355,81 @@ func (s *Store) record(diffID v1.Hash, f *os.File) (Decompressed, error) {
 	return recording{f, s.reads[diffID]}, nil
 }
 
-// maxRemembered is the maximum number of bytes of a layer that are remembered. The memory and this
-// run hold them in memory.
-const maxRemembered = 512 << 20
+// MaxRemembered is the maximum number of bytes that a [Memory] gets for a layer. A run holds them in
+// memory, and maxRecalled bytes of all layers.
+const (
+	MaxRemembered = 128 << 20
+	maxRecalled   = 512 << 20
+)
+
+// item is a layer that a Memory shall get.
+type item struct {
+	key   string
+	file  *os.File
+	notes func() []byte
+	kept  remembered
+}
 
 // Remember prepares to store what the memory lacks about the layers that were fetched for cataloging.
 // Call it after all images were cataloged, and before [Store.Release]. save does the work and may run
-// after Release. It ignores errors, which cost time in a later run but never correctness.
-func (s *Store) Remember() (save func()) {
+// after Release. It ends early when ctx ends, and ignores errors, which cost time in a later run but
+// never correctness.
+func (s *Store) Remember(ctx context.Context) (save func()) {
 	if s.opts.Memory == nil {
 		return func() {}
 	}
-	type item struct {
-		key  string
-		file *os.File
-		kept remembered
-	}
 	var items []item
-	s.mu.Lock()
-	for key, l := range s.cataloged {
-		read := s.reads[l.diffID]
-		if r := s.recalled[l.diffID]; r != nil {
-			read = r.seen
-		}
-		if read == nil {
+	total := int64(0)
+	for _, l := range s.catalogedLayers() {
+		it, ok := s.remember(l)
+		if !ok {
 			continue
 		}
-		f, err := os.Open(s.layerPath(l.diffID)) // fails if the memory had enough of the layer
-		if err != nil {
+		if total += it.kept.length(); it.kept.length() > MaxRemembered || total > maxRecalled {
+			_ = it.file.Close()
 			continue
 		}
-		items = append(items, item{key, f, remembered{Size: read.size, Notes: s.opts.Notes.Of(l.diffID), Extents: read.extents()}})
+		items = append(items, it)
 	}
-	s.mu.Unlock()
 	return func() {
 		for i := range items {
-			it := &items[i]
-			if it.kept.Notes != nil && it.kept.load(it.file) == nil {
-				if out, err := it.kept.encode(); err == nil {
-					_ = s.opts.Memory.Put(it.key, out)
-				}
+			if ctx.Err() == nil {
+				items[i].save(s.opts.Memory)
 			}
-			it.kept = remembered{}
-			_ = it.file.Close()
+			_ = items[i].file.Close()
 		}
 	}
 }
 
-var errTooMuch = errors.New("too much of the layer was read")
+func (s *Store) catalogedLayers() []*Layer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.cataloged)
+}
 
-// load reads the bytes of the extents.
-func (m *remembered) load(f io.ReaderAt) error {
-	var sum int64
-	for _, e := range m.Extents {
-		sum += e.Len
+// remember opens a fetched layer. It returns false if the layer was not fetched, because the memory had
+// enough of it, or if the layer has no notes.
+func (s *Store) remember(l *Layer) (item, bool) {
+	notes := s.opts.Notes.Of(l.diffID)
+	s.mu.Lock()
+	read := s.reads[l.diffID]
+	if r := s.recalled[l.diffID]; r != nil {
+		read = r.seen
 	}
-	if sum > maxRemembered {
-		return errTooMuch
+	s.mu.Unlock()
+	if notes == nil || read == nil {
+		return item{}, false
 	}
-	m.data = make([]byte, sum)
-	for at, i := int64(0), 0; i < len(m.Extents); i++ {
-		e := m.Extents[i]
-		if _, err := f.ReadAt(m.data[at:at+e.Len], e.Off); err != nil {
-			return err
-		}
-		at += e.Len
+	f, err := os.Open(s.layerPath(l.diffID))
+	if err != nil {
+		return item{}, false
 	}
-	return nil
+	return item{s.memoryKey(l), f, notes, remembered{Size: read.size, Extents: read.extents()}}, true
+}
+
+func (it *item) save(m Memory) {
+	it.kept.Notes = it.notes()
+	if data, err := it.kept.encode(it.file); err == nil {
+		_ = m.Put(it.key, data)
+	}
 }

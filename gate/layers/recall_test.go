@@ -2,11 +2,14 @@ package layers
 
 import (
 	"bytes"
+	"encoding/binary"
+	"encoding/gob"
 	"errors"
 	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
@@ -29,10 +32,7 @@ func TestSparseLayerReadsLikeTheFile(t *testing.T) {
 			kept.mark(r.Int64N(int64(len(content))), r.Int64N(20*page))
 		}
 		m := remembered{Size: int64(len(content)), Extents: kept.extents()}
-		if err := m.load(bytes.NewReader(content)); err != nil {
-			t.Fatal(err)
-		}
-		raw, err := m.encode()
+		raw, err := m.encode(bytes.NewReader(content))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,16 +75,18 @@ func TestWrongMemoryIsRefused(t *testing.T) {
 		"beyond the end":   {Size: 10, Extents: []extent{{8, 4}}, data: make([]byte, 4)},
 		"overlapping":      {Size: 10, Extents: []extent{{0, 4}, {2, 4}}, data: make([]byte, 8)},
 		"unsorted":         {Size: 10, Extents: []extent{{4, 2}, {0, 2}}, data: make([]byte, 4)},
+		"a negative size":  {Size: -1 << 63},
 		"empty":            {Size: 10, Extents: []extent{{4, 0}}},
 		"negative":         {Size: 10, Extents: []extent{{-1, 2}}, data: make([]byte, 2)},
 		"too little data":  {Size: 10, Extents: []extent{{0, 4}}, data: make([]byte, 3)},
 		"too much data":    {Size: 10, Extents: []extent{{0, 4}}, data: make([]byte, 5)},
 		"more than a word": {Size: 10, Extents: []extent{{1, 1<<63 - 1}}, data: make([]byte, 4)},
 	} {
-		raw, err := m.encode()
-		if err != nil {
+		var fields bytes.Buffer
+		if err := gob.NewEncoder(&fields).Encode(m); err != nil {
 			t.Fatal(err)
 		}
+		raw := slices.Concat(binary.AppendUvarint(nil, uint64(fields.Len())), fields.Bytes(), m.data)
 		if new(remembered).decode(raw) {
 			t.Errorf("%s: it is used", what)
 		}

@@ -75,15 +75,18 @@ type Store struct {
 	used    atomic.Int64
 	fetches atomic.Int64
 	fetched atomic.Int64
+	// inMemory is the number of bytes of recalled layers.
+	inMemory atomic.Int64
 
 	mu       sync.Mutex
 	expected map[v1.Hash]expectation // the properties that images list for each layer, by digest
 	kept     map[string]struct{}     // the verified content on disk, by key
 	closed   bool
 
-	cataloged map[string]*Layer     // the layers of Fetch, by the key of the memory
+	cataloged []*Layer              // the layers that Fetch had to read or recall
+	listed    map[string]struct{}   // their keys in the memory
 	recalled  map[v1.Hash]*recalled // the layers that the memory has, by diffID
-	known     map[string]struct{}   // their keys
+	known     map[string]struct{}   // the keys of the recalled layers
 	reads     map[v1.Hash]*seen     // what was read of the other layers, by diffID
 	missed    error
 }
@@ -128,7 +131,7 @@ func New(opts Options) (*Store, error) {
 		return nil, fmt.Errorf("creating the folder for layers: %w", err)
 	}
 	s := &Store{opts: opts, dir: run.path, run: run, expected: map[v1.Hash]expectation{}, kept: map[string]struct{}{},
-		cataloged: map[string]*Layer{}, known: map[string]struct{}{}, recalled: map[v1.Hash]*recalled{}, reads: map[v1.Hash]*seen{}}
+		listed: map[string]struct{}{}, known: map[string]struct{}{}, recalled: map[v1.Hash]*recalled{}, reads: map[v1.Hash]*seen{}}
 	for _, sub := range []string{blobsDir, layersDir} {
 		if err := run.root.Mkdir(sub, 0o700); err != nil {
 			return nil, errors.Join(fmt.Errorf("creating the folder for layers: %w", err), s.Close())

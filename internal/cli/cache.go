@@ -26,8 +26,8 @@ func cacheCommand(s Streams) *cli.Command {
 			"list of each layer, and the files that the scan read. A check of another image with the same\n" +
 			"layer then does not pull this layer.\n\n" +
 			"Each entry is authenticated with a secret key, from IMAGEGATE_CACHE_KEY or from a file in the\n" +
-			"user's configuration folder. imagegate ignores an entry that was stored with another key. Keep\n" +
-			"the cache as private as the images: it has parts of their files.",
+			"user's configuration folder, and the parts of layers are encrypted with it. imagegate ignores an\n" +
+			"entry that was stored with another key.",
 		Subcommands: []*cli.Command{{
 			Name:   "status",
 			Usage:  "show the size of the cache",
