@@ -279,7 +279,7 @@ func TestModuleCanBeInstalled(t *testing.T) {
 // and the usual files of a Go repository.
 func TestTopLevelIsFixed(t *testing.T) {
 	want := []string{"main.go", "gate", "promote", "policy", "examples", "integration", "go.mod", "go.sum", "action.yml",
-		"README.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "internal", ".git", ".github", ".gitignore", ".golangci.yml", ".ci", "bin", "docs"}
+		"README.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "internal", ".git", ".github", ".gitignore", ".golangci.yml", ".goreleaser.yaml", ".gitattributes", ".ci", "bin", "dist", "docs"}
 	entries, err := os.ReadDir("..")
 	if err != nil {
 		t.Fatal(err)
