@@ -92,6 +92,7 @@ test-release: release-programs ## build the release for this machine twice, comp
 	cd integration/tools/cosign && $(GO) build -o $(BIN)/consumers/cosign github.com/sigstore/cosign/v2/cmd/cosign
 	cd integration/tools/cosign3 && $(GO) build -o $(BIN)/consumers/cosign3 $$($(GO) list tool)
 	cd integration/tools/slsa-verifier && $(GO) build -o $(BIN)/consumers/slsa-verifier-attestation ./attestation
+	cd integration/tools/image && $(GO) test ./...
 	IMAGEGATE_TEST_RELEASE_PROGRAMS=$(BIN)/release IMAGEGATE_TEST_RELEASE=$(BIN)/release/files \
 		$(GO) test -count=1 -timeout 30m -v ./integration/release
 	IMAGEGATE_TEST_CONSUMERS=$(BIN)/consumers IMAGEGATE_TEST_RELEASE=$(BIN)/release/files $(GO) test -count=1 -v ./integration/release/sign
@@ -146,12 +147,13 @@ release-programs:
 	cd integration/tools/pipeline && $(GO) build -trimpath -o $(BIN)/release/ github.com/anchore/syft/cmd/syft
 	cd integration/tools/image && $(GO) build -trimpath -o $(BIN)/release/image .
 
-# The container image of the binaries in dist, as an OCI image layout.
+# The container image of the binaries in dist for PLATFORMS, as an OCI image layout.
+PLATFORMS ?= linux/amd64,linux/arm64
 .PHONY: release-image
 release-image:
 	@test -n "$(VERSION)" || { echo "VERSION is missing: make release-image VERSION=v1.2.3"; exit 1; }
 	rm -rf dist/image
-	$(BIN)/release/image -dist dist -o dist/image -version "$(VERSION)" -commit "$$(git rev-parse HEAD)" \
+	$(BIN)/release/image -dist dist -o dist/image -platforms $(PLATFORMS) -version "$(VERSION)" -commit "$$(git rev-parse HEAD)" \
 		-time "$$(TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ)"
 
 .PHONY: fuzz

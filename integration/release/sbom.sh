@@ -5,12 +5,13 @@
 set -eu
 archive=$1 document=$2 time=$3
 unpacked=$(mktemp -d)
-trap 'rm -rf "$unpacked"' EXIT
+trap 'rm -rf "$unpacked" "$unpacked.json"' EXIT
 case $archive in
   *.zip) unzip -q "$archive" -d "$unpacked" ;;
   *) tar -xJf "$archive" -C "$unpacked" ;;
 esac
 name=$(basename "$archive")
-SYFT_CHECK_FOR_APP_UPDATE=false "${SYFT:-syft}" scan "dir:$unpacked" --quiet --source-name "$name" --output spdx-json |
-  jq --arg time "$time" --arg name "$name" \
-    '.creationInfo.created = $time | .documentNamespace = "https://github.com/imagegate/imagegate/sbom/" + $name' >"$document"
+SYFT_CHECK_FOR_APP_UPDATE=false "${SYFT:-syft}" scan "dir:$unpacked" --quiet --source-name "$name" --output "spdx-json=$unpacked.json"
+jq --exit-status --arg time "$time" --arg name "$name" \
+  '.creationInfo.created = $time | .documentNamespace = "https://github.com/imagegate/imagegate/sbom/" + $name' \
+  "$unpacked.json" >"$document"

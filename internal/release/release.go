@@ -113,7 +113,7 @@ func (r Release) Verify(paths []string, root *trust.Root) ([]File, error) {
 	return out, nil
 }
 
-// evidence is what the workflow signed about the files in a folder.
+// evidence has the signed statements of the workflow about the files in a folder.
 type evidence struct {
 	release    Release
 	trust      trust.Trust

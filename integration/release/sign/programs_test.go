@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/sigstore/sigstore-go/pkg/bundle"
+	"gopkg.in/yaml.v3"
 )
 
 const (
@@ -56,6 +59,52 @@ func TestSLSAVerifierKnowsItsBuildersOnly(t *testing.T) {
 	err := p.slsaWith(f, f.files[0])
 	if err == nil || !strings.Contains(err.Error(), "builderID is invalid") {
 		t.Errorf("slsa-verifier without our builder: %v", err)
+	}
+}
+
+// TestConfiguredSignatureIsABundle runs cosign with the arguments in .goreleaser.yaml, but with a key
+// instead of an identity. "imagegate verify-release" reads only bundles.
+func TestConfiguredSignatureIsABundle(t *testing.T) {
+	bin := os.Getenv("IMAGEGATE_TEST_CONSUMERS")
+	if bin == "" {
+		t.Skip("IMAGEGATE_TEST_CONSUMERS names no folder: see make test-release")
+	}
+	data, err := os.ReadFile("../../../.goreleaser.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config struct {
+		Signs []struct{ Args []string }
+	}
+	if err := yaml.Unmarshal(data, &config); err != nil || len(config.Signs) != 1 {
+		t.Fatalf("%+v, %v", config, err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "checksums.txt"), []byte("sums"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "cosign"), args...)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "COSIGN_PASSWORD=a password", "HOME="+dir)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("cosign %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	run("generate-key-pair")
+	replace := strings.NewReplacer("${artifact}", "checksums.txt", "${signature}", "checksums.txt.sigstore.json")
+	args := []string{}
+	for _, a := range config.Signs[0].Args {
+		args = append(args, replace.Replace(a))
+	}
+	run(append(args, "--key", "cosign.key", "--tlog-upload=false")...)
+	signature, err := os.ReadFile(filepath.Join(dir, "checksums.txt.sigstore.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bundle.Bundle
+	if err := b.UnmarshalJSON(signature); err != nil || b.GetMessageSignature() == nil {
+		t.Errorf("%v\n%s", err, signature)
 	}
 }
 

@@ -3,7 +3,7 @@
 //
 // Usage:
 //
-//	image -dist DIST -version VERSION -commit COMMIT -time TIME -o FOLDER
+//	image -dist DIST -platforms linux/amd64,linux/arm64 -version VERSION -commit COMMIT -time TIME -o FOLDER
 //
 // FOLDER becomes an OCI image layout, which "imagegate check oci:FOLDER" can read. The same arguments
 // and binaries give the same bytes.
@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -38,10 +39,11 @@ func main() {
 	commit := flag.String("commit", "", "the Git commit of the binaries")
 	at := flag.String("time", "", "the time of the commit, as 2006-01-02T15:04:05Z")
 	out := flag.String("o", "", "the `folder` of the OCI image layout; it must not exist")
+	platforms := flag.String("platforms", "", "the `PLATFORMS` of the image, separated by commas")
 	flag.Parse()
 	created, err := time.Parse(time.RFC3339, *at)
 	if err == nil {
-		err = build(*dist, *out, release{*version, *commit, created.UTC()})
+		err = build(*dist, *out, strings.Split(*platforms, ","), release{*version, *commit, created.UTC()})
 	}
 	if err != nil {
 		log.Fatal("image: ", err)
@@ -54,17 +56,14 @@ type release struct {
 	created         time.Time
 }
 
-// platforms are the folders of the binaries in the folder of goreleaser.
-var platforms = []struct {
-	folder   string
-	platform v1.Platform
-}{
-	{"imagegate_linux_amd64_v1", v1.Platform{OS: "linux", Architecture: "amd64"}},
-	{"imagegate_linux_arm64_v8.0", v1.Platform{OS: "linux", Architecture: "arm64"}},
+// folders are the folders of the binaries in the folder of goreleaser, by platform.
+var folders = map[string]string{
+	"linux/amd64": "imagegate_linux_amd64_v1",
+	"linux/arm64": "imagegate_linux_arm64_v8.0",
 }
 
-// build writes the image for all platforms whose binary exists. It fails if there is none.
-func build(dist, out string, r release) error {
+// build writes the image for the platforms. It fails if the binary of a platform does not exist.
+func build(dist, out string, platforms []string, r release) error {
 	if out == "" || r.version == "" || r.commit == "" {
 		return fmt.Errorf("-o, -version and -commit are required")
 	}
@@ -76,24 +75,24 @@ func build(dist, out string, r release) error {
 		return err
 	}
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
-	found := 0
-	for _, p := range platforms {
-		binary, err := os.ReadFile(filepath.Join(dist, p.folder, "imagegate"))
-		if os.IsNotExist(err) {
-			continue
+	for _, name := range platforms {
+		folder, ok := folders[name]
+		if !ok {
+			return fmt.Errorf("-platforms: unknown platform %q", name)
 		}
+		platform, err := v1.ParsePlatform(name)
 		if err != nil {
 			return err
 		}
-		img, err := r.image(base, binary, p.platform)
+		binary, err := os.ReadFile(filepath.Join(dist, folder, "imagegate"))
 		if err != nil {
 			return err
 		}
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &p.platform}})
-		found++
-	}
-	if found == 0 {
-		return fmt.Errorf("there is no binary for Linux in %s", dist)
+		img, err := r.image(base, binary, *platform)
+		if err != nil {
+			return err
+		}
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: platform}})
 	}
 	index = mutate.Annotations(index, r.labels()).(v1.ImageIndex)
 	folder, err := layout.Write(out, empty.Index)
