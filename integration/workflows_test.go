@@ -86,7 +86,7 @@ func (s session) action(t *testing.T, with, known map[string]string) []string {
 // gateInputs are the inputs of the imagegate action that the documents may use.
 var gateInputs = []string{"command", "image", "approved", "policy", "key", "key-password", "keyless", "output", "update-database", "database-url"}
 
-var pinned = regexp.MustCompile(`(?m)^ *(?:- )?uses: [\w./-]+@(?:[0-9a-f]{40} # v\d+\.\d+\.\d+|COMMIT # vX\.Y\.Z)$`)
+var pinned = regexp.MustCompile(`(?m)^ *(?:- )?uses: [\w./-]+@(?:[0-9a-f]{40} # v\d+\.\d+\.\d+|COMMIT # action-vX\.Y\.Z)$`)
 
 // TestWorkflowsInDocuments checks that the workflows pin each action to a commit, and use only existing
 // inputs of the imagegate action. With the program of "make test-docs", actionlint checks them as well.
