@@ -767,7 +767,14 @@ func TestCIWorkflowForForks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	saveArchive(t, img, filepath.Join(r.workspace, "image.tar"))
+	artifact := r.expand(t, w.find(t, "check", "actions/download-artifact").With["path"])
+	if rel, err := filepath.Rel(r.workspace, artifact); err != nil || filepath.IsLocal(rel) {
+		t.Errorf("the artifact of the pull request is unpacked in the workspace: %s", artifact)
+	}
+	if err := os.MkdirAll(artifact, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	saveArchive(t, img, filepath.Join(artifact, "image.tar"))
 	u := r.useIn(t, w, "check", map[string]string{"database-url": r.mirror(t)})
 	u.must(t, 2)
 	upload := w.find(t, "check", "github/codeql-action/upload-sarif")

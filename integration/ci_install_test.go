@@ -159,7 +159,7 @@ func TestCIInstallVerifiesBeforeUse(t *testing.T) {
 	const name = "imagegate_1.2.3_linux_amd64.tar.xz"
 	good := archived(t, "LICENSE", "text", "imagegate", fakeProgram, "../evil", "text")
 	empty := archived(t, "LICENSE", "text")
-	verified := "verify-release --tag v1.2.3 " + name
+	verified := "verify-release --no-config --tag v1.2.3 " + name
 	for label, tc := range map[string]struct {
 		archive []byte            // "good" if empty
 		without string            // a file that the server does not have
@@ -168,7 +168,7 @@ func TestCIInstallVerifiesBeforeUse(t *testing.T) {
 		calls   string
 	}{
 		"installed":             {nil, "", nil, 0, verified},
-		"with a trusted root":   {nil, "", map[string]string{"GATE_TRUSTED_ROOT": "root.json"}, 0, "verify-release --tag v1.2.3 --trusted-root root.json " + name},
+		"with a trusted root":   {nil, "", map[string]string{"GATE_TRUSTED_ROOT": "root.json"}, 0, "verify-release --no-config --tag v1.2.3 --trusted-root root.json " + name},
 		"another sum":           {nil, "", map[string]string{"GATE_SHA256_AMD64": sumOf(empty)}, 6, ""},
 		"no sum":                {nil, "", map[string]string{"GATE_SHA256_AMD64": ""}, 3, ""},
 		"the sum of arm64":      {nil, "", map[string]string{"GATE_SHA256_AMD64": "", "GATE_SHA256_ARM64": sumOf(good)}, 3, ""},

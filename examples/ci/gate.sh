@@ -33,7 +33,7 @@ case ${1-} in
     ;;
 esac
 case $attempts in
-  *[!0-9]*)
+  *[!0-9]* | 0?*)
     echo "ATTEMPTS is not a number" >&2
     exit 3
     ;;

@@ -27,7 +27,7 @@ fail() {
 # fetch downloads a file of the release to the folder.
 fetch() {
   if command -v curl >/dev/null; then
-    curl -fsSL -o "$folder/$1" "$releases/$GATE_VERSION/$1"
+    curl -fsSL --connect-timeout 20 --max-time 300 -o "$folder/$1" "$releases/$GATE_VERSION/$1"
   else
     wget -q -O "$folder/$1" "$releases/$GATE_VERSION/$1"
   fi || fail 4 "downloading $releases/$GATE_VERSION/$1 failed"
@@ -65,7 +65,7 @@ xzcat "$folder/$archive" >"$folder/imagegate.tar" || fail 6 "decompressing $arch
 tar -x -f "$folder/imagegate.tar" -C "$folder" imagegate || fail 6 "$archive has no file imagegate"
 rm -f "$folder/imagegate.tar"
 
-set -- verify-release --tag "$GATE_VERSION"
+set -- verify-release --no-config --tag "$GATE_VERSION"
 if [ -n "${GATE_TRUSTED_ROOT-}" ]; then set -- "$@" --trusted-root "$GATE_TRUSTED_ROOT"; fi
 code=0
 "$folder/imagegate" "$@" "$folder/$archive" || code=$?
