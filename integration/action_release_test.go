@@ -233,7 +233,7 @@ func (r *runner) mustRefuse(t *testing.T, u use, code int) {
 	if slices.Contains(u.steps, "Run imagegate") {
 		t.Error("the gate ran")
 	}
-	if !strings.Contains(u.summary, "imagegate did not run. The ") || u.outputs["digest"] != "" {
+	if !strings.Contains(u.summary, "imagegate did not run, or its report could not be read. The ") || u.outputs["digest"] != "" {
 		t.Errorf("outputs %v, summary:\n%s", u.outputs, u.summary)
 	}
 	r.mustBeUntouched(t)
@@ -263,15 +263,15 @@ func TestCIActionRefusesAFalseRelease(t *testing.T) {
 			if err := os.Remove(s.file(releasedVersion, "provenance.sigstore.json")); err != nil {
 				t.Fatal(err)
 			}
-		}, nil, 1, "could not be downloaded"},
+		}, nil, 4, "could not be downloaded"},
 		"wrong provenance": {func(t *testing.T, s *releases) {
 			copyFile(t, s.file(requestedVersion, "provenance.sigstore.json"), s.file(releasedVersion, "provenance.sigstore.json"))
 		}, nil, 6, "could not be verified"},
-		"no server":          {nil, map[string]string{"release-url": "http://127.0.0.1:1"}, 1, "could not be downloaded"},
+		"no server":          {nil, map[string]string{"release-url": "http://127.0.0.1:1"}, 4, "could not be downloaded"},
 		"no TLS":             {nil, map[string]string{"release-url": "http://releases.example/x"}, 3, "The input release-url is not an https URL"},
 		"a hidden host":      {nil, map[string]string{"release-url": "http://127.0.0.1:80@releases.example/"}, 3, "The input release-url is not an https URL"},
 		"no trusted root":    {nil, map[string]string{"release-trusted-root": "none.json"}, 3, "was not verified"},
-		"an unknown version": {nil, map[string]string{"version": "v9.9.9"}, 1, "could not be downloaded"},
+		"an unknown version": {nil, map[string]string{"version": "v9.9.9"}, 4, "could not be downloaded"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, s := newRunner(t, "fixed", lab.Options{}, lab.Options{}), serveReleases(t)

@@ -46,7 +46,7 @@ quietly() {
 download() { # URL FILE
   quietly curl --fail --silent --show-error --location --proto "$protocol" --proto-redir "$protocol" \
     --connect-timeout 20 --max-time 300 --retry 3 --output "$2" -- "$1" ||
-    fail 1 "The release could not be downloaded: see the log for the file and the error. Nothing was run."
+    fail 4 "The release could not be downloaded: see the log for the file and the error. Nothing was run."
 }
 
 # fetch VERSION DIR gets the archive of a release, and the files that prove where it comes from. The
@@ -141,6 +141,9 @@ fi
 from=${INSTALL:-auto}
 if [ "$from" = auto ]; then
   if [ -n "$VERSION" ] && [ -n "$sum" ]; then from=release; else from=source; fi
+  if [ "$from" = source ] && [ -n "$VERSION" ]; then
+    echo "::notice title=imagegate::There is no release for this runner, so imagegate is built from source."
+  fi
 fi
 case $from in
   source)
@@ -172,6 +175,10 @@ elif matches "$url" 'http://(127\.0\.0\.1|localhost)(:[0-9]+)?(/[^@[:space:]]*)?
 else
   fail 3 "The input release-url is not an https URL. Nothing was run."
 fi
+
+for needed in curl od $([ "$os" = windows ] && echo unzip || echo tar) $([ "$os" != linux ] || echo xz); do
+  command -v "$needed" >/dev/null || fail 3 "The program $needed is missing on the runner. Nothing was run."
+done
 
 pinned "$VERSION" "$sum"
 verify "$dir/bin/$program" "$VERSION" "$dir/$VERSION"

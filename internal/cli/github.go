@@ -53,12 +53,17 @@ func runReportGitHub(c *cli.Context, s Streams) error {
 	}
 	for _, flag := range c.StringSlice("file") {
 		name, path, _ := strings.Cut(flag, "=")
-		if _, err := os.Stat(path); err != nil {
+		// A report of an earlier run may have the path of the SARIF report, which needs a decision.
+		if _, err := os.Stat(path); err != nil || name == "sarif" && step.Decision() == github.Error {
 			path = ""
 		}
 		step.Files = append(step.Files, github.Output{Name: name, Value: path})
 	}
-	if err := errors.Join(appendOutputs(step), appendSummary(step)); err != nil {
+	// The outputs come last: without them, the decision of the step is an error.
+	if err := appendSummary(step); err != nil {
+		return err
+	}
+	if err := appendOutputs(step); err != nil {
 		return err
 	}
 	if _, err := io.WriteString(s.Out, step.Annotations()); err != nil {
