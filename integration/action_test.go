@@ -323,15 +323,15 @@ func TestCIActionUsesDoNotMeet(t *testing.T) {
 	}
 }
 
-// TestCIActionKeepsTheDatabase checks the cache of the database: one save for each build of the
-// database, a restored database that is not downloaded again, and a damaged one that is.
-func TestCIActionKeepsTheDatabase(t *testing.T) {
+// TestCIActionKeepsTheArchive checks the cache of the archive: one save for each build of the database, a
+// restored archive that is not downloaded again, and another archive or database that is not used.
+func TestCIActionKeepsTheArchive(t *testing.T) {
 	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
 	mirror := r.mirror(t)
 	delete(r.env, "IMAGEGATE_CACHE_DIR")
-	check := func(t *testing.T, says string, saved int) use {
+	run := func(t *testing.T, saved int, replaced map[string]string) use {
 		t.Helper()
-		folders, err := filepath.Glob(filepath.Join(r.temp, "imagegate-cache-*"))
+		folders, err := filepath.Glob(filepath.Join(r.temp, "imagegate-*"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -340,43 +340,42 @@ func TestCIActionKeepsTheDatabase(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		u := r.gate(t, map[string]string{"command": "check", "image": r.image + ":1", "policy": "policy.yaml", "database-url": mirror})
-		u.must(t, 0)
-		u.mustSay(t, says)
+		inputs := map[string]string{"command": "check", "image": r.image + ":1", "policy": "policy.yaml", "database-url": mirror}
+		maps.Copy(inputs, replaced)
+		u := r.gate(t, inputs)
 		if len(r.caches) != saved {
 			t.Errorf("%d caches are saved, not %d: %v", len(r.caches), saved, r.caches)
 		}
 		return u
 	}
-	check(t, "built ", 1)
-	if key := r.caches[0].key; !regexp.MustCompile(`^imagegate-db-v6\.\d+\.\d+-[0-9a-f]{12}-\d{8}T\d{6}Z$`).MatchString(key) {
+	restored := func() bool { return r.known["steps.restored.outputs.cache-matched-key"] != "" }
+	run(t, 1, nil).must(t, 0)
+	if key := r.caches[0].key; !regexp.MustCompile(`^imagegate-db-archive-v6\.\d+\.\d+-[0-9a-f]{12}-\d{8}T\d{6}Z$`).MatchString(key) {
 		t.Errorf("the key is %q", key)
 	}
-	if u := check(t, "up to date", 1); len(u.annotations("warning")) != 0 {
-		t.Errorf("%q", u.commands)
+	if u := run(t, 1, nil); u.code != 0 || !restored() {
+		t.Errorf("exit code %d, restored: %v", u.code, restored())
 	}
-	damage(t, r.caches[0].dir)
-	if u := check(t, "The vulnerability database from the cache is damaged", 2); strings.Contains(u.log, "up to date") || len(u.annotations("warning")) != 1 {
-		t.Errorf("the damaged database is still used:\n%s", u.log)
+	archive := onlyArchive(t, r.caches[0].dir)
+	flip(t, archive)
+	run(t, 2, nil).must(t, 0)
+	sum := strings.TrimSuffix(filepath.Base(archive), ".archive")
+	if kept, err := os.ReadFile(onlyArchive(t, r.caches[1].dir)); err != nil || sumOf(kept) != sum {
+		t.Errorf("the changed archive was kept: %v", err)
 	}
-	if u := check(t, "up to date", 2); len(u.annotations("warning")) != 0 {
-		t.Errorf("the repaired database is not used: %q", u.commands)
+	if u := run(t, 2, map[string]string{"command": "promote", "approved": r.target + ":1", "key": r.key, "key-password": keyPassword}); u.code != 0 || restored() {
+		t.Errorf("promote: exit code %d, restored: %v", u.code, restored())
 	}
 }
 
-// damage flips a bit in the database of a saved cache.
-func damage(t *testing.T, dir string) {
+// onlyArchive returns the path of the archive in a saved cache.
+func onlyArchive(t *testing.T, dir string) string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*", "vulnerability.db"))
-	if err != nil || len(files) != 1 {
-		t.Fatalf("databases: %q, %v", files, err)
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) != 1 || filepath.Ext(files[0]) != ".archive" {
+		t.Fatalf("the cache has %q, %v", files, err)
 	}
-	data, err := os.ReadFile(files[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	data[len(data)/2] ^= 1
-	write(t, files[0], data)
+	return files[0]
 }
 
 // TestCIActionWithoutTheMirror checks that a failed update is not a failure while the policy accepts the
@@ -466,7 +465,7 @@ func TestCIVerifyAction(t *testing.T) {
 }
 
 // TestCIActionBuilds runs the action without a release, and checks that it compiles this source with
-// caches of its own.
+// empty caches of its own.
 func TestCIActionBuilds(t *testing.T) {
 	for _, dir := range []string{".", verifyAction} {
 		r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
@@ -478,19 +477,40 @@ func TestCIActionBuilds(t *testing.T) {
 		u.mustSay(t, filepath.Join("bin", "imagegate"))
 		steps := readAction(t, dir).Runs.Steps
 		i := slices.IndexFunc(steps, func(s githubStep) bool { return strings.Contains(s.Run, "go build") })
-		for _, s := range steps {
-			if strings.HasPrefix(s.Uses, "actions/cache@") {
-				t.Errorf("%s: files for the build come from a cache: %v", dir, s)
-			}
-		}
 		for _, key := range []string{"GOMODCACHE", "GOCACHE"} {
-			if folder := r.expand(t, steps[i].Env[key]); !strings.HasPrefix(folder, r.temp) {
+			if folder := r.expand(t, steps[i].Env[key]); filepath.Dir(filepath.Dir(folder)) != r.known["steps.install.outputs.dir"] {
 				t.Errorf("%s: %s is %q", dir, key, folder)
 			}
 		}
-		setup := steps[slices.IndexFunc(steps, func(s githubStep) bool { return strings.HasPrefix(s.Uses, "actions/setup-go@") })]
-		if got := filepath.Clean(r.expand(t, setup.With["go-version-file"])); got != filepath.Join(moduleRoot(t), "go.mod") {
-			t.Errorf("%s: the Go version comes from %s", dir, got)
+		for _, s := range steps {
+			if strings.Contains(s.Uses, "actions/cache") && !strings.Contains(s.With["path"], "archives") {
+				t.Errorf("%s: the cache has %q", dir, s.With["path"])
+			}
+		}
+	}
+}
+
+// TestCIActionBuildsOnEachSystem checks the name of the binary, and that the path of go.mod comes from the
+// runner. The paths of Git's shell on Windows, such as /d/a, are unknown to setup-go.
+func TestCIActionBuildsOnEachSystem(t *testing.T) {
+	for system, binary := range map[string]string{"Linux X64": "imagegate", "Linux ARM64": "imagegate", "macOS ARM64": "imagegate",
+		"Windows X64": "imagegate.exe", "Windows ARM64": "imagegate.exe", "Linux ARM": "imagegate"} {
+		for _, dir := range []string{".", verifyAction} {
+			r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
+			r.known["runner.os"], r.known["runner.arch"], _ = strings.Cut(system, " ")
+			u := r.act(t, filepath.Join(moduleRoot(t), dir), map[string]string{"image": ""})
+			u.must(t, 3) // there is no image
+			u.mustAgree(t)
+			if got := filepath.Base(r.known["steps.install.outputs.binary"]); got != binary {
+				t.Errorf("%s: the binary is %q", system, got)
+			}
+		}
+		for _, dir := range []string{".", verifyAction} {
+			for _, s := range readAction(t, dir).Runs.Steps {
+				if file := s.With["go-version-file"]; strings.Contains(file, "steps.") {
+					t.Errorf("%s: setup-go reads %s", dir, file)
+				}
+			}
 		}
 	}
 }
@@ -538,7 +558,7 @@ func TestCIActionHoldsTogether(t *testing.T) {
 		}
 	}
 	for _, steps := range installs {
-		delete(steps[0].Env, "SCRIPTS") // the path from the folder of the action
+		delete(steps[0].Env, "SCRIPTS") // the paths from the folder of the action
 		delete(steps[1].With, "go-version-file")
 	}
 	if diff := cmp.Diff(installs[0], installs[1]); diff != "" {
@@ -624,6 +644,7 @@ type githubWorkflow struct {
 		Inputs map[string]any `yaml:"inputs"`
 	} `yaml:"on"`
 	Jobs map[string]struct {
+		Environment string            `yaml:"environment"`
 		Permissions map[string]string `yaml:"permissions"`
 		Outputs     map[string]string `yaml:"outputs"`
 		Steps       []githubStep      `yaml:"steps"`
@@ -760,6 +781,11 @@ func TestCIWorkflowForForks(t *testing.T) {
 			}
 		}
 	}
+	for _, job := range []string{"promote", "deploy"} { // their secrets are only for protected branches
+		if w.Jobs[job].Environment == "" {
+			t.Errorf("the job %s has no environment", job)
+		}
+	}
 	if ref := w.find(t, "check", "actions/checkout").With["ref"]; !strings.Contains(ref, "base.sha") {
 		t.Errorf("the policy comes from %q", ref)
 	}
@@ -768,9 +794,10 @@ func TestCIWorkflowForForks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The artifact is outside the workspace, so that it cannot replace the policy.
 	artifact := r.expand(t, w.find(t, "check", "actions/download-artifact").With["path"])
-	if rel, err := filepath.Rel(r.workspace, artifact); err != nil || filepath.IsLocal(rel) {
-		t.Errorf("the artifact of the pull request is unpacked in the workspace: %s", artifact)
+	if artifact != filepath.Join(r.temp, "image") {
+		t.Errorf("the artifact is in %q", artifact)
 	}
 	if err := os.MkdirAll(artifact, 0o700); err != nil {
 		t.Fatal(err)

@@ -5,8 +5,11 @@
 #   database.sh update   downloads the newest database, if it is not current
 #
 # Variables: BINARY and DIR from install.sh; CACHE_DIR is an input of the action; IMAGEGATE_DB_URL is
-# the URL of the mirror. For update, IMAGEGATE_CACHE_DIR and PREFIX come from place, and RESTORED is the
-# key of the restored cache.
+# the URL of the mirror. For place, CACHE and COMMAND are inputs. For update, IMAGEGATE_CACHE_DIR, PREFIX
+# and ARCHIVES come from place, and RESTORED is the key of the restored cache.
+#
+# Any workflow of the default branch can save a cache. So the cache has the archive of the database, and
+# only an archive with the checksum in the mirror, or with database-checksum, is used.
 set -euo pipefail
 
 output() { printf '%s=%s\n' "$1" "$2" >>"$GITHUB_OUTPUT"; }
@@ -33,25 +36,34 @@ place() {
     exit 3
   fi
   output folder "$folder"
-  output prefix "imagegate-db-v$schema-$mirror-"
+  # The runner also unpacks a cache to other folders than the one of the cache. So promote, which has the
+  # key, does not restore a cache unless the user wants it.
+  if [ "$CACHE" = true ] || { [ -z "$CACHE" ] && [ "$COMMAND" = check ]; }; then
+    output archives "$RUNNER_TEMP/imagegate-archives-$mirror"
+  fi
+  output prefix "imagegate-db-archive-v$schema-$mirror-"
   output today "$(date -u +%Y%m%d)"
 }
 
-download() { "$BINARY" db update | tee "$DIR/database"; }
+download() { "$BINARY" db update ${ARCHIVES:+"--archive-dir=$ARCHIVES"} | tee "$DIR/database"; }
+
+# pinned imports the archive from the cache that has the checksum in the input database-checksum.
+pinned() {
+  local archive=$ARCHIVES/${IMAGEGATE_DB_CHECKSUM#sha256:}.archive
+  [ -n "$ARCHIVES" ] && [ -n "$IMAGEGATE_DB_CHECKSUM" ] && [ -f "$archive" ] &&
+    quietly "$BINARY" db import "--checksum=$IMAGEGATE_DB_CHECKSUM" -- "$archive"
+}
 
 # update does not fail if the download fails: the gate denies nothing and passes nothing with a database
 # that is missing, damaged or older than the policy allows, and says so.
 update() {
-  local status=0 built suffix=
-  if [ -n "$RESTORED" ] && ! quietly "$BINARY" db status; then
-    echo "::warning title=imagegate::The vulnerability database from the cache is damaged. It was removed."
-    rm -rf -- "${IMAGEGATE_CACHE_DIR:?}/db"
-    suffix=-$GITHUB_RUN_ID RESTORED='' # the key of the damaged cache cannot be used again
-  fi
+  local status=0 key
+  : >"$DIR/before"
   quietly download || status=$?
   case $status in
     0) ;;
     5)
+      if pinned; then return; fi
       echo "::warning title=imagegate::The vulnerability database was not updated. The policy decides whether the current one is new enough."
       return ;;
     *)
@@ -59,9 +71,11 @@ update() {
       output exit-code "$status"
       exit "$status" ;;
   esac
-  built=$(sed -n 's/^built  *//p' "$DIR/database" | tr -cd '0-9TZ')
-  if [ "$RESTORED" != "$PREFIX$built" ] && [[ $RESTORED != "$PREFIX$built"-* ]]; then
-    output save "$PREFIX$built$suffix"
+  if [ -n "$ARCHIVES" ] && [ -n "$(find "$ARCHIVES" -name '*.archive' -newer "$DIR/before" 2>/dev/null)" ]; then
+    key=$PREFIX$(sed -n 's/^built  *//p' "$DIR/database" | tr -cd '0-9TZ')
+    # The key of a cache with another archive cannot be used again.
+    if [[ $RESTORED == "$key"* ]]; then key+=-$GITHUB_RUN_ID; fi
+    output save "$key"
   fi
 }
 

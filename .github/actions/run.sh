@@ -10,6 +10,9 @@
 set -uo pipefail
 exec 2>&1 # one stream keeps the output of imagegate between the two commands that disable commands
 
+# On Windows, do not let the shell rewrite arguments such as oci:/folder as paths.
+export MSYS2_ARG_CONV_EXCL='*'
+
 code=0
 name=$1 # of the command, for the summary
 flags=("--output=json=$DIR/report.json" "--output=markdown=$DIR/report.md")

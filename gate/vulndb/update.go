@@ -40,6 +40,10 @@ type UpdateOptions struct {
 	// Checksum is the required checksum of the archive, "sha256:<hex>". Default: the checksum in
 	// the feed.
 	Checksum string
+	// ArchiveDir is a folder that keeps the archive of the latest database. Update takes the archive
+	// from there if it has the checksum in the feed, so the folder does not need to be trusted.
+	// Default: none.
+	ArchiveDir string
 	// IdleTimeout is the maximum time without data from the feed. Default: one minute.
 	IdleTimeout time.Duration
 	Limits      Limits
@@ -154,7 +158,7 @@ func (w *writer) download(ctx context.Context, f *feed, latest *distribution.Lat
 	}
 	limits := opts.Limits.withDefaults()
 	file := filepath.Join(tmp, "archive")
-	if err := f.fetch(ctx, address, file, latest.Checksum, limits.Archive, opts.Progress); err != nil {
+	if err := f.obtain(ctx, address, file, latest.Checksum, limits.Archive, opts); err != nil {
 		return evidence.Database{}, fmt.Errorf("fetching %s: %w", redact(address), err)
 	}
 	from := origin{source: redact(address), archive: latest.Checksum, checked: true, now: opts.Now()}
@@ -165,6 +169,20 @@ func (w *writer) download(ctx context.Context, f *feed, latest *distribution.Lat
 		}
 		return nil
 	})
+}
+
+// obtain writes the archive with a checksum to a new file: the kept archive or a download.
+func (f *feed) obtain(ctx context.Context, from *url.URL, file, checksum string, limit int64, opts UpdateOptions) error {
+	if opts.ArchiveDir == "" {
+		return f.fetch(ctx, from, file, checksum, limit, opts.Progress)
+	}
+	if kept, err := useKept(opts.ArchiveDir, checksum, file, limit); kept || err != nil {
+		return err
+	}
+	if err := f.fetch(ctx, from, file, checksum, limit, opts.Progress); err != nil {
+		return err
+	}
+	return keepArchive(opts.ArchiveDir, checksum, file)
 }
 
 // installedDB is a verified current database.

@@ -37,6 +37,7 @@ func dbCommand(s Streams) *cli.Command {
 			Flags: []cli.Flag{cacheFlag, sharedFlag, offlineFlag, logFlag, progressFlag, colorFlag, quietFlag,
 				feedFlag, plainFeedFlag,
 				&cli.StringFlag{Name: "checksum", EnvVars: []string{"IMAGEGATE_DB_CHECKSUM"}, Usage: "accept only the database archive with the checksum `SHA256`, as sha256:<hex>"},
+				&cli.StringFlag{Name: "archive-dir", Usage: "keep the downloaded archive in `DIR`, and use it instead of a download if it has the checksum in the mirror"},
 				&cli.BoolFlag{Name: "allow-older", Usage: "accept a database that is older than the current one"}},
 			Action: func(c *cli.Context) error { return runDBUpdate(c, s) },
 		}, {
@@ -84,7 +85,7 @@ func runDBUpdate(c *cli.Context, s Streams) error {
 	}
 	result, err := vulndb.Update(c.Context, vulndb.UpdateOptions{
 		Dir: dir, URL: c.String("url"), Checksum: c.String("checksum"), AllowOlder: c.Bool("allow-older"),
-		InsecurePlainHTTP: c.Bool("insecure-plain-http"), Now: time.Now,
+		ArchiveDir: c.String("archive-dir"), InsecurePlainHTTP: c.Bool("insecure-plain-http"), Now: time.Now,
 		Progress: func(done, total int64) {
 			progress.Bytes(gate.Step{Stage: gate.Pull}, "vulnerability database", done, total)
 		},

@@ -53,8 +53,7 @@ func runReportGitHub(c *cli.Context, s Streams) error {
 	}
 	for _, flag := range c.StringSlice("file") {
 		name, path, _ := strings.Cut(flag, "=")
-		// A report of an earlier run may have the path of the SARIF report, which needs a decision.
-		if _, err := os.Stat(path); err != nil || name == "sarif" && step.Decision() == github.Error {
+		if _, err := os.Stat(path); err != nil {
 			path = ""
 		}
 		step.Files = append(step.Files, github.Output{Name: name, Value: path})

@@ -116,7 +116,7 @@ func completer(app *cli.App) help.Completer {
 			"--require-predicate": {Words: trust.PredicateNames()},
 			"--trusted-root":      reports, "--signing-config": reports, "--tuf-root": reports, "--identity-token": file, "--junit": file, "--to": file, "--audit-log": {Kind: help.Files, Words: []string{"syslog"}}, "--metrics-file": {Kind: help.Files, Extensions: []string{"prom"}},
 			"--file": file, "--log": file,
-			"--cache-dir": folder, "--temp-dir": folder, "--evidence-dir": folder, "--dir": folder,
+			"--cache-dir": folder, "--archive-dir": folder, "--temp-dir": folder, "--evidence-dir": folder, "--dir": folder,
 		},
 		Arguments: map[string]help.Values{
 			"imagegate check": image, "imagegate promote": image,

@@ -10,6 +10,7 @@ package github
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -109,6 +110,13 @@ func (s Step) Outputs() []Output {
 		}
 		return strconv.Itoa(n)
 	}
+	files := slices.Clone(s.Files)
+	for i, f := range files {
+		// A run without a decision writes no SARIF report: the file is from the caller or an earlier run.
+		if f.Name == "sarif" && decision == Error {
+			files[i].Value = ""
+		}
+	}
 	return append([]Output{
 		{"decision", string(decision)},
 		{"exit-code", strconv.Itoa(s.Code())},
@@ -120,7 +128,7 @@ func (s Step) Outputs() []Output {
 		{"excepted", count(counts.Excepted)},
 		{"not-affected", count(counts.NotAffected)},
 		{"database-built", built},
-	}, s.Files...)
+	}, files...)
 }
 
 var (

@@ -86,7 +86,7 @@ func TestOnlyAnAgreedPassIsAPass(t *testing.T) {
 	reports := map[Decision]Step{Passed: run(), Denied: run(vulnerability("a", 1, "CVE-2026-1")), Error: failed, Overridden: overridden}
 	for states, s := range reports {
 		for _, code := range []int{0, 1, 2, 3, 4, 5, 6, 130} {
-			s.ExitCode = code
+			s.ExitCode, s.Files = code, []Output{{"sarif", "old.sarif"}}
 			want, wantCode := Error, code
 			switch {
 			case code == 0 && (states == Passed || states == Overridden), code == 2 && states == Denied:
@@ -98,7 +98,7 @@ func TestOnlyAnAgreedPassIsAPass(t *testing.T) {
 				t.Errorf("report %s, exit code %d: %s, %d", states, code, got, s.Code())
 			}
 			out := outputsOf(s)
-			if out["decision"] != string(want) || out["exit-code"] != fmt.Sprint(wantCode) || want == Error && out["approved"] != "" {
+			if out["decision"] != string(want) || out["exit-code"] != fmt.Sprint(wantCode) || want == Error && out["approved"] != "" || (out["sarif"] == "") != (want == Error) {
 				t.Errorf("report %s, exit code %d: %v", states, code, out)
 			}
 		}

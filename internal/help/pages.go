@@ -54,7 +54,7 @@ var flagTitles = []struct {
 		"--certificate-identity", "--certificate-identity-regexp", "--certificate-oidc-issuer", "--certificate-oidc-issuer-regexp",
 		"--allow-unlogged", "--trusted-root", "--tuf-mirror", "--tuf-root", "--insecure-ignore-referrers"}},
 	{"Cache and network", []string{"--cache-dir", "--cache-max", "--temp-dir", "--insecure-shared-parents", "--insecure-registry", "--offline",
-		"--url", "--checksum", "--allow-older", "--insecure-plain-http"}},
+		"--url", "--checksum", "--archive-dir", "--allow-older", "--insecure-plain-http"}},
 	{"Configuration file", []string{"--config", "--no-config"}},
 }
 
