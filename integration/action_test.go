@@ -499,7 +499,7 @@ func TestCIActionBuildsOnEachSystem(t *testing.T) {
 			r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
 			r.known["runner.os"], r.known["runner.arch"], _ = strings.Cut(system, " ")
 			u := r.act(t, filepath.Join(moduleRoot(t), dir), map[string]string{"image": ""})
-			u.must(t, 3) // there is not an image
+			u.must(t, 3) // the image is missing
 			u.mustAgree(t)
 			if got := filepath.Base(r.known["steps.install.outputs.binary"]); got != binary {
 				t.Errorf("%s: the binary is %q", system, got)
