@@ -763,6 +763,28 @@ func TestCIWorkflowPromotes(t *testing.T) {
 	}
 }
 
+// TestCIActionInAContainer checks that the action works in the container of a job: there, the job is
+// root, and the folder of the runner belongs to another user.
+func TestCIActionInAContainer(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can give a folder to another user")
+	}
+	r := newRunner(t, "fixed", lab.Options{}, lab.Options{})
+	url := r.mirror(t)
+	r.env["TMPDIR"] = t.TempDir() // the container has a /tmp of its own
+	delete(r.env, "IMAGEGATE_CACHE_DIR")
+	if err := os.Chown(r.temp, 1001, 1001); err != nil {
+		t.Fatal(err)
+	}
+	u := r.gate(t, map[string]string{"command": "check", "image": r.image + ":1", "policy": "policy.yaml", "database-url": url})
+	folder := r.known["steps.place.outputs.folder"]
+	if filepath.Dir(folder) != "/tmp" {
+		t.Fatalf("the cache is in %s", folder)
+	}
+	t.Cleanup(func() { os.RemoveAll(folder) })
+	u.must(t, 0)
+}
+
 // TestCIWorkflowForForks checks that the jobs of a pull request have no secrets, use the policy of the
 // target branch, and never run with pull_request_target.
 func TestCIWorkflowForForks(t *testing.T) {

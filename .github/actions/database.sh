@@ -26,10 +26,13 @@ quietly() {
 
 # place keeps the databases of several mirrors apart. A database is useless for another schema.
 place() {
-  local schema mirror folder
+  local schema mirror folder base=$RUNNER_TEMP
+  # In a container, the job is root and the folder of the runner belongs to another user, whom imagegate
+  # would have to trust.
+  if [ "$RUNNER_OS" = Linux ] && [ ! -O "$base" ]; then base=/tmp; fi
   schema=$("$BINARY" version | sed -n 's/^database  *schema //p')
   mirror=$(printf '%s' "$IMAGEGATE_DB_URL" | git hash-object --stdin | cut -c 1-12)
-  folder=${CACHE_DIR:-${IMAGEGATE_CACHE_DIR:-$RUNNER_TEMP/imagegate-cache-$mirror}}
+  folder=${CACHE_DIR:-${IMAGEGATE_CACHE_DIR:-$base/imagegate-cache-$mirror}}
   if [[ $folder == *$'\n'* ]]; then
     echo "::error::The input cache-dir has several lines."
     output exit-code 3
@@ -39,7 +42,7 @@ place() {
   # The runner also unpacks a cache to other folders than the one of the cache. So promote, which has the
   # key, does not restore a cache unless the user wants it.
   if [ "$CACHE" = true ] || { [ -z "$CACHE" ] && [ "$COMMAND" = check ]; }; then
-    output archives "$RUNNER_TEMP/imagegate-archives-$mirror"
+    output archives "$base/imagegate-archives-$mirror"
   fi
   output prefix "imagegate-db-archive-v$schema-$mirror-"
   output today "$(date -u +%Y%m%d)"
