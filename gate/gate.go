@@ -221,14 +221,7 @@ func (g *Gate) Check(ctx context.Context, src Source, external ExternalEvidence)
 		return nil, err
 	}
 	r.SBOMs = r.Catalog.sboms()
-	saved := make(chan struct{})
-	save := store.Remember(ctx)
-	r.cacheWrites.Go(func() {
-		defer close(saved)
-		save()
-	})
-	archives.Drop()
-	finish := g.finishInBackground(r, saved)
+	finish := g.finishInBackground(ctx, r, archives)
 	input, err := g.match(ctx, r.Catalog, external)
 	if ferr := finish(); err == nil {
 		err = ferr
@@ -267,11 +260,20 @@ func (g *Gate) newStore(src Source, archives *filesystem.Archives) (*layers.Stor
 	return store, nil
 }
 
-// finishInBackground removes the decompressed layers and encodes documents and cache entries in the
-// background. SBOMs are written to the cache after saved is closed. Meanwhile the matcher runs, which does not use every core. The caller must call wait,
-// even after an error. Cache entries may still be written after wait returns, until the Result is
-// closed.
-func (g *Gate) finishInBackground(r *Result, saved <-chan struct{}) (wait func() error) {
+// finishInBackground removes the decompressed layers and the file lists, and encodes documents and
+// cache entries in the background. Meanwhile the matcher runs, which does not use every core. The
+// caller must call wait, even after an error. Cache entries may still be written after wait returns,
+// until the Result is closed.
+func (g *Gate) finishInBackground(ctx context.Context, r *Result, archives *filesystem.Archives) (wait func() error) {
+	save := r.store.Remember(ctx)
+	archives.Drop()
+	// The cache removes its oldest entries first, and an SBOM is worth more than the parts of layers. So
+	// SBOMs are stored after them.
+	saved := make(chan struct{})
+	r.cacheWrites.Go(func() {
+		defer close(saved)
+		save()
+	})
 	var group errgroup.Group
 	group.Go(r.store.Release)
 	group.Go(func() error {
@@ -283,7 +285,7 @@ func (g *Gate) finishInBackground(r *Result, saved <-chan struct{}) (wait func()
 				return fmt.Errorf("platform %s: %w", c.Platform.Platform, err)
 			}
 			r.cacheWrites.Go(func() {
-				<-saved // The cache removes the oldest entries first, and the SBOM is worth more than layers.
+				<-saved
 				g.storeCached(c.SBOM)
 			})
 		}

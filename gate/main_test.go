@@ -110,6 +110,20 @@ func (t *tester) image(spec lab.ImageSpec) v1.Image {
 	return img
 }
 
+// layerFromTop returns the digest of the layer that has n layers above it.
+func (t *tester) layerFromTop(img v1.Image, n int) v1.Hash {
+	t.Helper()
+	all, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := all[len(all)-1-n].Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return digest
+}
+
 func (t *tester) index(images ...v1.Image) v1.ImageIndex {
 	t.Helper()
 	idx, err := lab.Index(images...)

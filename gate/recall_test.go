@@ -182,16 +182,9 @@ func TestMissingPartOfARecalledLayerIsNotAnUnreadableFile(t *testing.T) {
 	rebuilt.Files = changes["a hard link to a file that was never read"]
 	img := h.image(rebuilt)
 	src := h.push("app:2", img)
-	ls, err := img.Layers()
-	if err != nil {
-		t.Fatal(err)
-	}
-	digest, err := ls[len(ls)-2].Digest()
-	if err != nil {
-		t.Fatal(err)
-	}
+	digest := h.layerFromTop(img, 1)
 	h.staging.SetHook(lab.When(func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, digest.String()) }, lab.Fail(http.StatusForbidden)))
-	err = h.refuse(g, src)
+	err := h.refuse(g, src)
 	var failed *registry.Error
 	if !errors.As(err, &failed) || failed.Side != registry.Staging {
 		t.Errorf("%T: %v", err, err)

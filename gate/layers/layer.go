@@ -146,9 +146,10 @@ func checkAlgorithm(h v1.Hash) error {
 }
 
 // Fetch reads every layer of the images that is not in the store yet. It reads each distinct layer
-// once. It does not read layers that the memory has. The images must come from Image or FromTarball. The first error cancels the other reads.
-// The error is a *CorruptError if content does not match its manifest, an error that wraps
-// [ErrTooLarge], a read error of the registry or archive, or the error of the context.
+// once. It does not read layers that the memory has. The images must come from Image or FromTarball.
+// The first error cancels the other reads. The error is a *CorruptError if content does not match its
+// manifest, an error that wraps [ErrTooLarge], a read error of the registry or archive, or the error
+// of the context.
 func (s *Store) Fetch(ctx context.Context, images ...v1.Image) error {
 	var all [][]*Layer // the layers with the same blob, as all images list them
 	at := map[v1.Hash]int{}

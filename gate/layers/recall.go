@@ -111,7 +111,12 @@ type recalled struct {
 // recall looks for the layer in the memory, and reports whether it is there. ctx is for reading the
 // layer later, if a part is missing.
 func (s *Store) recall(ctx context.Context, l *Layer) bool {
-	if s.opts.Memory == nil || s.has(layerKey(l.descriptor.Digest)) || s.inMemory.Load() > maxRecalled {
+	if s.opts.Memory == nil || s.has(layerKey(l.descriptor.Digest)) {
+		return false
+	}
+	s.recalling.Lock() // one layer at a time, so that several layers cannot exceed the limit together
+	defer s.recalling.Unlock()
+	if s.inMemory >= maxRecalled {
 		return false
 	}
 	key := s.memoryKey(l)
@@ -120,12 +125,10 @@ func (s *Store) recall(ctx context.Context, l *Layer) bool {
 		return false
 	}
 	r := &recalled{layer: l}
-	if !r.decode(data) || r.Size > s.opts.MaxLayer || s.inMemory.Add(int64(len(data))) > maxRecalled {
+	if !r.decode(data) || r.Size > s.opts.MaxLayer || !s.opts.Notes.Use(l.diffID, r.Notes) {
 		return false
 	}
-	if !s.opts.Notes.Use(l.diffID, r.Notes) {
-		return false
-	}
+	s.inMemory += int64(len(data))
 	r.Notes = nil
 	r.fetch = sync.OnceValue(func() error { return s.fetch(ctx, l, nil) })
 	r.seen = newSeen(r.Size)
@@ -355,8 +358,8 @@ func (s *Store) record(diffID v1.Hash, f *os.File) (Decompressed, error) {
 	return recording{f, s.reads[diffID]}, nil
 }
 
-// MaxRemembered is the maximum number of bytes that a [Memory] gets for a layer. A run holds them in
-// memory, and maxRecalled bytes of all layers.
+// MaxRemembered is the maximum number of bytes that a [Memory] gets of a layer. A run recalls layers
+// until it has maxRecalled bytes, and reads the other layers.
 const (
 	MaxRemembered = 128 << 20
 	maxRecalled   = 512 << 20

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -122,5 +123,64 @@ func TestUnrecordedReadsAreNotRemembered(t *testing.T) {
 	}
 	if got := r.seen.extents(); len(got) != 1 || got[0] != (extent{2 * page, page}) {
 		t.Errorf("it remembers %v", got)
+	}
+}
+
+// memory is a Memory in a map.
+type memory map[string][]byte
+
+func (m memory) Get(key string) ([]byte, bool)     { data, ok := m[key]; return data, ok }
+func (m memory) Put(key string, data []byte) error { m[key] = data; return nil }
+
+// TestLimitsOfTheMemory checks that a run recalls no more layers when it has too many bytes, and that a
+// layer is not remembered if too much of it was read.
+func TestLimitsOfTheMemory(t *testing.T) {
+	kept := memory{}
+	s, err := New(Options{Dir: t.TempDir(), Memory: kept, Notes: Notes{Build: "1",
+		Of:  func(v1.Hash) func() []byte { return func() []byte { return []byte("notes") } },
+		Use: func(v1.Hash, []byte) bool { return true }}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	for name, size := range map[string]int64{"small": 10 * page, "large": MaxRemembered + page} {
+		sum := strings.Repeat(string(name[0]), 4)
+		l := &Layer{store: s, descriptor: v1.Descriptor{Digest: v1.Hash{Algorithm: "sha256", Hex: "d" + sum}}, diffID: v1.Hash{Algorithm: "sha256", Hex: sum}}
+		if err := os.WriteFile(s.layerPath(l.diffID), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(s.layerPath(l.diffID), size); err != nil {
+			t.Fatal(err)
+		}
+		s.catalog(l)
+		f, err := s.Decompressed(l.diffID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.(recording).seen.mark(0, size)
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		clear(kept)
+		s.Remember(t.Context())()
+		if _, ok := kept[s.memoryKey(l)]; ok != (name == "small") {
+			t.Errorf("the %s layer is remembered: %v", name, ok)
+		}
+		if name == "large" {
+			continue
+		}
+		s.inMemory = maxRecalled
+		if s.recall(t.Context(), l) {
+			t.Error("a layer is recalled beyond the limit")
+		}
+		if s.inMemory = 0; !s.recall(t.Context(), l) || s.inMemory == 0 {
+			t.Errorf("the layer is not recalled, %d bytes", s.inMemory)
+		}
+		if err := s.Release(); err != nil {
+			t.Fatal(err)
+		}
+		if len(s.recalled) > 0 {
+			t.Error("a recalled layer stays in memory")
+		}
 	}
 }
