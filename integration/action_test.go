@@ -782,6 +782,7 @@ func TestCIActionInAContainer(t *testing.T) {
 		t.Fatalf("the cache is in %s", folder)
 	}
 	t.Cleanup(func() { os.RemoveAll(folder) })
+	t.Cleanup(func() { os.RemoveAll(r.known["steps.place.outputs.archives"]) })
 	u.must(t, 0)
 }
 

@@ -133,11 +133,25 @@ func TestSnapshot(t *testing.T) {
 			t.Errorf("the version is\n%s", out)
 		}
 	})
+	t.Run("the command in docs/release.md builds it again", func(t *testing.T) { buildAgain(t, second, imagegate) })
 	t.Run("packages have binary, manual and completion", func(t *testing.T) { packages(t, first) })
 	t.Run("imagegate promotes its own image", func(t *testing.T) { promoteImage(t, imagegate, first) })
 	t.Run("signed, it is verified", func(t *testing.T) { verifyRelease(t, imagegate, first, archive) })
 	if out := os.Getenv("IMAGEGATE_TEST_RELEASE"); out != "" {
 		keep(t, first, out)
+	}
+}
+
+// buildAgain runs the documented command in the clone of a release, and compares the binary.
+func buildAgain(t *testing.T, s snapshot, released string) {
+	t.Helper()
+	const documented = "CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o imagegate .\n"
+	if !strings.Contains(read(t, filepath.Join(s.source, "docs/release.md")), documented) {
+		t.Fatalf("docs/release.md has no %q", documented)
+	}
+	command{dir: s.source}.run(t, 0, "sh", "-c", documented)
+	if read(t, filepath.Join(s.source, "imagegate")) != read(t, released) {
+		t.Error("the binary differs from the one in the archive")
 	}
 }
 
