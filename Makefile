@@ -60,6 +60,10 @@ test-actions: ## validate both GitHub actions with the schema of their files
 	npm install --silent --no-audit --no-fund --prefix $(BIN)/actions @action-validator/cli@0.6.0 @action-validator/core@0.6.0
 	for file in action.yml .github/actions/verify/action.yml; do $(BIN)/actions/node_modules/.bin/action-validator $$file || exit 1; done
 
+.PHONY: bench-action
+bench-action: ## measure the time that the action needs to install a kept release; it must be at most five seconds
+	IMAGEGATE_TEST_TIME=1 $(GO) test -count=1 -run TestCIActionInstallsARelease -v ./integration
+
 .PHONY: test-act
 test-act: ## build act, and run both GitHub actions with a release under it
 	cd integration/tools/act && $(GO) build -trimpath -o $(BIN)/act github.com/nektos/act

@@ -166,7 +166,7 @@ func (u use) mustNotCompile(t *testing.T) {
 }
 
 // TestCIActionInstallsARelease runs both actions with a release, on a machine without Go. The second use
-// takes the kept archive. From there to the first line of the gate, it takes at most five seconds.
+// takes the kept archive. The test prints the time from there to the gate.
 func TestCIActionInstallsARelease(t *testing.T) {
 	r, s := newRunner(t, "fixed", lab.Options{}, lab.Options{}), serveReleases(t)
 	r.env["PATH"] = "/usr/bin:/bin"
@@ -188,7 +188,8 @@ func TestCIActionInstallsARelease(t *testing.T) {
 		t.Errorf("the kept release was downloaded again")
 	}
 	t.Logf("from a kept release to the gate: %s", installed.Round(10*time.Millisecond))
-	if installed > 5*time.Second {
+	// The tests of other packages run at the same time, so only "make bench-action" applies the limit.
+	if os.Getenv("IMAGEGATE_TEST_TIME") != "" && installed > 5*time.Second {
 		t.Errorf("installing from a kept release took %s", installed)
 	}
 	inputs := map[string]string{"image": r.target + ":1", "key": strings.TrimSuffix(r.key, ".key") + ".pub"}
