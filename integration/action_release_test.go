@@ -175,7 +175,7 @@ func TestCIActionInstallsARelease(t *testing.T) {
 	first := r.act(t, s.action, s.with(r, nil))
 	first.must(t, 0)
 	first.mustAgree(t)
-	first.mustSay(t, "verified imagegate_1.2.3_linux_amd64.tar.xz: release v1.2.3")
+	first.mustSay(t, "verified "+archiveOf(releasedVersion)+": release v1.2.3")
 	first.mustNotCompile(t)
 	r.mustBePromoted(t, "1")
 
@@ -207,7 +207,7 @@ func TestCIActionVerifiesAnotherRelease(t *testing.T) {
 	r, s := newRunner(t, "fixed", lab.Options{}, lab.Options{}), serveReleases(t)
 	u := r.act(t, s.action, s.with(r, map[string]string{"version": "v" + requestedVersion}))
 	u.must(t, 0)
-	u.mustSay(t, "verified imagegate_1.3.0_linux_amd64.tar.xz: release v1.3.0")
+	u.mustSay(t, "verified "+archiveOf(requestedVersion)+": release v1.3.0")
 	u.mustNotCompile(t)
 	for name, change := range map[string]func(){
 		"a changed archive": func() { flip(t, s.file(requestedVersion, archiveOf(requestedVersion))) },
