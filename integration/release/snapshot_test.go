@@ -145,7 +145,7 @@ func TestSnapshot(t *testing.T) {
 // buildAgain runs the documented command in the clone of a release, and compares the binary.
 func buildAgain(t *testing.T, s snapshot, released string) {
 	t.Helper()
-	const documented = "CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o imagegate .\n"
+	const documented = "CGO_ENABLED=0 go build -trimpath -buildvcs=true -ldflags '-s -w' -o imagegate .\n"
 	if !strings.Contains(read(t, filepath.Join(s.source, "docs/release.md")), documented) {
 		t.Fatalf("docs/release.md has no %q", documented)
 	}
