@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -89,6 +90,53 @@ func TestCachedCatalogIsEvaluatedAgain(t *testing.T) {
 	if r := h.check(h.gate(blockCritical, use), src); r.Decision.Passed || r.CacheHits != 1 {
 		t.Errorf("passed %v, %d from the cache", r.Decision.Passed, r.CacheHits)
 	}
+}
+
+// TestKnownFindingsNeedNoMatcher checks that a second check with the same database takes the findings
+// from the cache, and that a check with another database, build or cache secret does not. The matcher
+// fails in all these checks, because the databases are closed.
+func TestKnownFindingsNeedNoMatcher(t *testing.T) {
+	h := newTester(t)
+	src := h.push("app:1", h.image(dirty))
+	dir := t.TempDir()
+	use := h.cache(dir)
+	records := t.TempDir()
+	if err := os.CopyFS(records, os.DirFS("../examples/records")); err != nil {
+		t.Fatal(err)
+	}
+	open := func() func(*Options) {
+		t.Helper()
+		db, err := openRecords(t.Context(), t.TempDir(), records)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = db.Close() })
+		return func(o *Options) { o.Database = db }
+	}
+	closed := func(o *Options) { o.Database.Close() }
+	same := open()
+	want := h.check(h.gate(blockCritical, use, same), src)
+	got := h.check(h.gate(blockCritical, use, same, closed), src)
+	if len(want.Input.Platforms[0].Findings) == 0 {
+		t.Fatal("no findings, so that little is compared")
+	}
+	if d := cmp.Diff(want.Input, got.Input); d != "" {
+		t.Error(d)
+	}
+	fails := func(name string, change ...func(*Options)) {
+		t.Helper()
+		if r, err := h.gate(blockCritical, append(change, closed)...).Check(t.Context(), src, ExternalEvidence{}); err == nil {
+			t.Errorf("%s: the check passed without its database", name)
+			_ = r.Close()
+		}
+	}
+	fails("no cache", same)
+	fails("another build", use, same, func(o *Options) { o.Tool.Build = "other" })
+	fails("another secret", h.cacheOf(dir, 1<<30, bytes.Repeat([]byte{1}, 32)), same)
+	if err := os.RemoveAll(filepath.Join(records, "kev")); err != nil {
+		t.Fatal(err)
+	}
+	fails("another database", use, open())
 }
 
 // TestDamagedCacheEntryIsNotUsed checks that the gate catalogs an image again if its cache entry is

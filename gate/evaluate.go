@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/imagegate/imagegate/gate/match"
 	"github.com/imagegate/imagegate/gate/vulndb"
 	"github.com/imagegate/imagegate/policy"
 	"github.com/imagegate/imagegate/policy/evidence"
@@ -31,7 +30,7 @@ func (g *Gate) Recheck(ctx context.Context, c *CatalogedImage, external External
 	if err := g.checkDatabase(c.Image.Repository, started); err != nil {
 		return nil, err
 	}
-	input, err := g.match(ctx, c, external)
+	input, err := g.match(ctx, c, external, func(store func()) { store() })
 	if err != nil {
 		return nil, err
 	}
@@ -46,19 +45,20 @@ func (g *Gate) checkDatabase(repository string, now time.Time) error {
 }
 
 // match collects the evidence about a cataloged image: its findings, the files and packages that
-// were not checked, and the external evidence.
-func (g *Gate) match(ctx context.Context, c *CatalogedImage, external ExternalEvidence) (evidence.Input, error) {
+// were not checked, and the external evidence. It calls later with functions that write to the cache.
+func (g *Gate) match(ctx context.Context, c *CatalogedImage, external ExternalEvidence, later func(func())) (evidence.Input, error) {
 	in := evidence.Input{Image: c.Image, Database: g.opts.Database.Info(),
 		VEX: external.VEX, Baseline: external.Baseline,
 		Attestations: external.Attestations, Unverified: external.Unverified}
 	for _, one := range c.Platforms {
 		p := one.Platform
 		sctx, done := g.opts.Progress.Start(ctx, Step{Image: c.Image.Reference, Stage: Scan, Subject: p.Platform})
-		m, err := match.SBOM(sctx, g.opts.Database, one.SBOM)
+		m, store, err := g.matchCached(sctx, one.SBOM)
 		done(err)
 		if err != nil {
 			return evidence.Input{}, fmt.Errorf("platform %s: %w", p.Platform, err)
 		}
+		later(store)
 		p.Packages, p.Distribution = one.SBOM.Packages, m.Distribution
 		p.Findings, p.Suppressed = m.Findings, m.Suppressed
 		p.Unknowns, p.Unmatched = m.Unknowns, m.Unmatched

@@ -222,7 +222,7 @@ func (g *Gate) Check(ctx context.Context, src Source, external ExternalEvidence)
 	}
 	r.SBOMs = r.Catalog.sboms()
 	finish := g.finishInBackground(ctx, r, archives)
-	input, err := g.match(ctx, r.Catalog, external)
+	input, err := g.match(ctx, r.Catalog, external, r.cacheWrites.Go)
 	if ferr := finish(); err == nil {
 		err = ferr
 	}

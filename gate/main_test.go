@@ -31,21 +31,24 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	ctx := context.Background()
-	archive := filepath.Join(dir, "database.tar.gz")
-	if _, err := vulndb.Build(ctx, vulndb.BuildOptions{From: "../examples/records", To: archive, TempDir: dir, Now: time.Now}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	if _, err := vulndb.Import(ctx, vulndb.ImportOptions{Dir: filepath.Join(dir, "db"), File: archive, Now: time.Now}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	if database, err = vulndb.Open(ctx, filepath.Join(dir, "db")); err != nil {
+	if database, err = openRecords(ctx, dir, "../examples/records"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer database.Close()
 	return m.Run()
+}
+
+// openRecords builds a database from the records in the folder from, installs it in dir and opens it.
+func openRecords(ctx context.Context, dir, from string) (*vulndb.DB, error) {
+	archive := filepath.Join(dir, "database.tar.gz")
+	if _, err := vulndb.Build(ctx, vulndb.BuildOptions{From: from, To: archive, TempDir: dir, Now: time.Now}); err != nil {
+		return nil, err
+	}
+	if _, err := vulndb.Import(ctx, vulndb.ImportOptions{Dir: filepath.Join(dir, "db"), File: archive, Now: time.Now}); err != nil {
+		return nil, err
+	}
+	return vulndb.Open(ctx, filepath.Join(dir, "db"))
 }
 
 const blockCritical = `

@@ -10,9 +10,11 @@
 package cache
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -106,6 +108,22 @@ func (c *Cache) Get(key string) ([]byte, bool) {
 	return data, err == nil
 }
 
+// GetParts returns the first part that PutParts stored under the key, and a function that
+// decompresses the other part. Both parts are authenticated before GetParts returns.
+func (c *Cache) GetParts(key string) (first []byte, second func() ([]byte, error), ok bool) {
+	payload, ok := c.load(key)
+	if !ok || len(payload) < partsSize || !bytes.HasPrefix(payload, []byte(partsFrame)) {
+		return nil, nil, false
+	}
+	size := binary.LittleEndian.Uint64(payload[len(partsFrame):])
+	payload = payload[partsSize:]
+	if size > uint64(len(payload)) {
+		return nil, nil, false
+	}
+	first, err := decompress(payload[:size])
+	return first, func() ([]byte, error) { return decompress(payload[size:]) }, err == nil
+}
+
 // load returns the payload of an entry, and records its use.
 func (c *Cache) load(key string) ([]byte, bool) {
 	if !c.usable() {
@@ -171,6 +189,29 @@ func (c *Cache) Put(key string, data []byte) error {
 		return err
 	}
 	return c.store(key, compressed)
+}
+
+// partsFrame begins a payload with two parts. It is the header of a skippable zstd frame with 8 bytes
+// of content: the compressed size of the first part.
+const partsFrame = "\x52\x2a\x4d\x18\x08\x00\x00\x00"
+
+const partsSize = len(partsFrame) + 8
+
+// PutParts is like [Cache.Put], but stores two parts that GetParts decompresses separately.
+func (c *Cache) PutParts(key string, first, second []byte) error {
+	if !c.usable() || len(first)+len(second) > maxEntry {
+		return nil
+	}
+	head, err := compress(first)
+	if err != nil {
+		return err
+	}
+	tail, err := compress(second)
+	if err != nil {
+		return err
+	}
+	payload := binary.LittleEndian.AppendUint64([]byte(partsFrame), uint64(len(head)))
+	return c.store(key, slices.Concat(payload, head, tail))
 }
 
 func compress(data []byte) ([]byte, error) {

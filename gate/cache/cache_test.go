@@ -102,6 +102,49 @@ func TestDamagedEntryIsNotReturned(t *testing.T) {
 	}
 }
 
+// TestPartsAreAuthenticatedTogether checks that GetParts returns what PutParts stored, and nothing of
+// an entry in which a byte of either part, or the size of the first part, was changed.
+func TestPartsAreAuthenticatedTogether(t *testing.T) {
+	dir := t.TempDir()
+	c := open1(t, dir, 1<<20)
+	if err := c.PutParts("a", []byte("one"), []byte("another")); err != nil {
+		t.Fatal(err)
+	}
+	get := func() string {
+		first, second, ok := c.GetParts("a")
+		if !ok {
+			return ""
+		}
+		rest, err := second()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(first) + " " + string(rest)
+	}
+	if got := get(); got != "one another" {
+		t.Errorf("%q", got)
+	}
+	path := files(t, dir)[0]
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range whole {
+		changed := bytes.Clone(whole)
+		changed[i] ^= 1
+		if err := os.WriteFile(path, changed, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := get(); got != "" {
+			t.Errorf("byte %d: %q", i, got)
+		}
+	}
+	put(t, c, "b", []byte("a whole entry"))
+	if _, _, ok := c.GetParts("b"); ok {
+		t.Error("an entry without parts was returned as parts")
+	}
+}
+
 // TestCacheIsBounded checks that the cache removes the least recently used entry first when it
 // reaches its size limit, and that it does not store an entry larger than the limit.
 func TestCacheIsBounded(t *testing.T) {

@@ -3,6 +3,7 @@ package catalog
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	syftpkg "github.com/anchore/syft/syft/pkg"
 	"github.com/anchore/syft/syft/sbom"
@@ -31,14 +32,18 @@ type SBOM struct {
 	sorted []syftpkg.Package
 	// owners are the files that packages of the distribution own, sorted by path.
 	owners []ownedFile
+
+	// matching returns the encoded input of the matcher, until Load has decoded it.
+	matching func() ([]byte, error)
+	loading  sync.Mutex
 }
 
-// Syft returns the SBOM as syft generated it, with the relationships that the matcher uses. The
-// caller must not change it.
+// Syft returns the SBOM as syft generated it, with the relationships that the matcher uses. An SBOM
+// from a cache needs [SBOM.Load] first. The caller must not change the result.
 func (s *SBOM) Syft() *sbom.SBOM { return s.syft }
 
-// SyftPackages returns the packages as syft cataloged them, sorted. The caller must not change
-// them.
+// SyftPackages returns the packages as syft cataloged them, sorted. An SBOM from a cache needs
+// [SBOM.Load] first. The caller must not change the result.
 func (s *SBOM) SyftPackages() []syftpkg.Package { return s.sorted }
 
 // IsOSPackage reports whether the package manager of a distribution installs packages of this type.

@@ -54,6 +54,9 @@ type Result struct {
 // an error or adds an entry to Unmatched. Otherwise an unreadable database, an unknown distribution
 // and an incomparable version would all look like "no findings".
 func SBOM(ctx context.Context, db *vulndb.DB, s *catalog.SBOM) (*Result, error) {
+	if err := s.Load(); err != nil {
+		return nil, err
+	}
 	release := s.Syft().Artifacts.LinuxDistribution
 	d := distro.FromRelease(release, distro.DefaultFixChannels())
 	pkgs := matchablePackages(s, d)

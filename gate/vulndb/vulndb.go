@@ -42,6 +42,7 @@ type DB struct {
 	info       evidence.Database
 	readerLock *readerLock
 	coverage   coverage
+	identity   string
 }
 
 // Open verifies the current database in dir against the checksum computed at installation, and
@@ -87,6 +88,7 @@ func open(ctx context.Context, l *readerLock) (*DB, error) {
 		failures:   f,
 		info:       info,
 		readerLock: l,
+		identity:   fmt.Sprintf("%s %s %d %s", rec.File.SHA256, rec.File.XXH64, rec.File.Size, rec.Client),
 	}, nil
 }
 
@@ -106,6 +108,10 @@ func (db *DB) Info() evidence.Database {
 	info.Providers = slices.Clone(info.Providers)
 	return info
 }
+
+// Identity identifies the content of the database file and the schema with which it is read. Two
+// databases with the same identity have the same advisories.
+func (db *DB) Identity() string { return db.identity }
 
 // Close closes the database. After that, its folder can be removed when it is no longer current.
 func (db *DB) Close() error {
