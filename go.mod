@@ -484,3 +484,5 @@ require (
 	modernc.org/memory v1.12.1 // indirect
 	modernc.org/sqlite v1.58.0 // indirect
 )
+
+require github.com/tink-crypto/tink-go/v2 v2.7.0

@@ -238,10 +238,6 @@ func (g *Gate) Check(ctx context.Context, src Source, external ExternalEvidence)
 	return r, nil
 }
 
-// maxNotes is the maximum number of bytes of a file list in the cache. It is enough for some hundred
-// thousand files.
-const maxNotes = 64 << 20
-
 // newStore returns an empty store for the layers of src. archives lists the files of the layers
 // while the store fetches them.
 func (g *Gate) newStore(src Source, archives *filesystem.Archives) (*layers.Store, error) {
@@ -250,7 +246,7 @@ func (g *Gate) newStore(src Source, archives *filesystem.Archives) (*layers.Stor
 		Gunzip: g.opts.Gunzip, Index: archives.List, Progress: pulls{g.opts.Progress, Step{Image: src.String(), Stage: Pull}}}
 	// On Windows, an open file cannot be removed, and Remember keeps layers open.
 	if g.opts.Cache.Usable() && g.opts.Tool.Build != "" && runtime.GOOS != "windows" {
-		opts.Memory, opts.Notes = g.opts.Cache.Private(layers.MaxRemembered+maxNotes), archives.Notes(g.cataloger.Key(v1.Hash{}))
+		opts.Memory, opts.Notes = g.opts.Cache.Private(layers.MaxEntry), archives.Notes(g.cataloger.Key(v1.Hash{}))
 	}
 	store, err := layers.New(opts)
 	if err != nil {

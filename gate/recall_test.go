@@ -260,9 +260,11 @@ func TestFilesOfAnImageAreEncryptedInTheCache(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		plain, err := dec.DecodeAll(stored, nil)
-		if err != nil {
-			t.Fatal(err)
+		var plain []byte
+		if strings.HasSuffix(f, ".zst") { // the other entries are encrypted
+			if plain, err = dec.DecodeAll(stored, nil); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if strings.Contains(string(stored), canary) || strings.Contains(string(plain), canary) {
 			t.Errorf("%s has the credential", f)

@@ -138,9 +138,14 @@ func (c *Cache) load(key string) ([]byte, bool) {
 	if err != nil {
 		return nil, false
 	}
+	c.used(path)
+	return payload, true
+}
+
+// used records that an entry was used.
+func (c *Cache) used(path string) {
 	now := c.opts.Now()
 	_ = os.Chtimes(path, now, now) // If Chtimes fails, the entry may only be removed too early.
-	return payload, true
 }
 
 var errNoEntry = errors.New("the file is not a cache entry: not a regular file, or too large")
@@ -228,25 +233,28 @@ func (c *Cache) store(key string, payload []byte) error {
 	if int64(len(payload)+headerSize) > min(c.opts.Max, maxEntry) {
 		return nil
 	}
-	if err := os.MkdirAll(c.opts.Dir, 0o700); err != nil {
-		return fmt.Errorf("creating the folder of the cache: %w", err)
-	}
-	path := c.path(key)
-	err := disk.WriteFile(path, 0o600, func(w io.Writer) error {
+	return c.storeFile(c.path(key), func(w io.Writer) error {
 		if _, err := w.Write(c.header(key, payload)); err != nil {
 			return err
 		}
 		_, err := w.Write(payload)
 		return err
 	})
-	if err != nil {
+}
+
+// storeFile writes the file of an entry, and removes old entries.
+func (c *Cache) storeFile(path string, write func(io.Writer) error) error {
+	if err := os.MkdirAll(c.opts.Dir, 0o700); err != nil {
+		return fmt.Errorf("creating the folder of the cache: %w", err)
+	}
+	if err := disk.WriteFile(path, 0o600, write); err != nil {
 		return fmt.Errorf("writing to the cache: %w", err)
 	}
 	now := c.opts.Now()
 	if err := os.Chtimes(path, now, now); err != nil {
 		return err
 	}
-	_, err = c.Prune(c.opts.Max)
+	_, err := c.Prune(c.opts.Max)
 	return err
 }
 
@@ -323,7 +331,7 @@ func (c *Cache) entries() ([]fs.FileInfo, error) {
 			continue // another process removed the file meanwhile
 		}
 		switch name := l.Name(); {
-		case strings.HasSuffix(name, extension):
+		case strings.HasSuffix(name, extension), strings.HasSuffix(name, sealed):
 			out = append(out, info)
 		case disk.IsPartial(name) && c.opts.Now().Sub(info.ModTime()) > abandoned:
 			_ = os.Remove(filepath.Join(c.opts.Dir, name)) // If Remove fails, the next call tries again.

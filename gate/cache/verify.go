@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 // Verified is the result of [Cache.Verify].
@@ -18,10 +20,12 @@ type Verified struct {
 }
 
 // Verify reads the entries and checks their frame and checksum, the most recently used entry first.
+// It does not read private entries, because damage is only found with their cache key.
 // When ctx ends, the rest stays unchecked. The authentication code of an entry covers its cache key,
 // which the file does not contain, so only Get can check that code.
 func (c *Cache) Verify(ctx context.Context) (Verified, error) {
 	entries, err := c.entries()
+	entries = slices.DeleteFunc(entries, func(e fs.FileInfo) bool { return strings.HasSuffix(e.Name(), sealed) })
 	v := Verified{Entries: len(entries)}
 	for i := len(entries) - 1; i >= 0 && ctx.Err() == nil; i-- {
 		name := entries[i].Name()

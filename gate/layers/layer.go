@@ -228,7 +228,7 @@ func (s *Store) Decompressed(diffID v1.Hash) (Decompressed, error) {
 	r := s.recalled[diffID]
 	s.mu.Unlock()
 	if r != nil {
-		return r.open(), nil
+		return r.open()
 	}
 	f, err := s.openLayer(diffID)
 	if err != nil {
@@ -251,7 +251,7 @@ func (s *Store) openLayer(diffID v1.Hash) (*os.File, error) {
 // before. Files that they opened before can still be read.
 func (s *Store) Release() error {
 	s.mu.Lock()
-	clear(s.recalled) // frees the memory
+	clear(s.recalled)
 	s.mu.Unlock()
 	dir := filepath.Join(s.dir, layersDir)
 	entries, err := os.ReadDir(dir)

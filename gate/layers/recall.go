@@ -1,7 +1,9 @@
 package layers
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/gob"
@@ -17,11 +19,12 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Memory keeps what a run learned about a layer, for later runs. A [cache.Cache] is a Memory. Get must
-// return only what Put stored, because the bytes decide which files an image has.
+// Memory keeps what a run learned about a layer, for later runs. A [cache.Private] is a Memory. The
+// reader must return only bytes that Put stored, because they decide which files an image has. An error
+// instead of io.EOF means that bytes are missing.
 type Memory interface {
-	Get(key string) ([]byte, bool)
-	Put(key string, data []byte) error
+	Open(key string) (io.ReadCloser, bool)
+	Put(key string, write func(io.Writer) error) error
 }
 
 // Notes keep what the caller learned from the index of a layer. Without them, no layer is recalled.
@@ -41,8 +44,6 @@ type remembered struct {
 	Size    int64 // of the decompressed layer
 	Notes   []byte
 	Extents []extent // in order, and not adjacent
-
-	data []byte // the bytes of all extents
 }
 
 // length returns the number of bytes in all extents.
@@ -53,33 +54,55 @@ func (m *remembered) length() (sum int64) {
 	return sum
 }
 
-// encode returns the length of the encoded fields, the fields, and the bytes of the extents in f.
-func (m *remembered) encode(f io.ReaderAt) ([]byte, error) {
+// write writes the length of the encoded fields, the fields, and the bytes of the extents in f.
+func (m *remembered) write(w io.Writer, f io.ReaderAt) error {
 	var fields bytes.Buffer
 	if err := gob.NewEncoder(&fields).Encode(m); err != nil {
-		return nil, err
+		return err
 	}
-	out := make([]byte, 0, binary.MaxVarintLen64+fields.Len()+int(m.length()))
-	out = append(binary.AppendUvarint(out, uint64(fields.Len())), fields.Bytes()...)
+	if _, err := w.Write(append(binary.AppendUvarint(nil, uint64(fields.Len())), fields.Bytes()...)); err != nil {
+		return err
+	}
+	buf := make([]byte, 256<<10)
 	for _, e := range m.Extents {
-		at := len(out)
-		out = out[:at+int(e.Len)]
-		if _, err := f.ReadAt(out[at:], e.Off); err != nil {
-			return nil, err
+		if _, err := io.CopyBuffer(onlyWriter{w}, io.NewSectionReader(f, e.Off, e.Len), buf); err != nil {
+			return err
 		}
 	}
-	return out, nil
+	return nil
 }
 
-// decode is the opposite of encode. The data is not copied.
-func (m *remembered) decode(raw []byte) bool {
-	length, n := binary.Uvarint(raw)
-	if n <= 0 || length > uint64(len(raw)-n) {
-		return false
+// onlyWriter hides other methods of a writer, so that io.CopyBuffer uses its buffer.
+type onlyWriter struct{ io.Writer }
+
+var errWrongMemory = errors.New("the memory of the layer is not valid")
+
+// read is the opposite of write. It writes the bytes of the extents to w.
+func (m *remembered) read(r io.Reader, w io.Writer) error {
+	in := bufio.NewReaderSize(r, 256<<10)
+	length, err := binary.ReadUvarint(in)
+	if err != nil {
+		return err
 	}
-	fields := raw[n : n+int(length)]
-	m.data = raw[n+int(length):]
-	return gob.NewDecoder(bytes.NewReader(fields)).Decode(m) == nil && m.valid()
+	if length > maxFields {
+		return errWrongMemory
+	}
+	fields := make([]byte, length)
+	if _, err := io.ReadFull(in, fields); err != nil {
+		return err
+	}
+	if err := gob.NewDecoder(bytes.NewReader(fields)).Decode(m); err != nil {
+		return err
+	}
+	if !m.valid() {
+		return errWrongMemory
+	}
+	// The reader has verified all bytes only at its end, so one more byte than expected is read.
+	n, err := io.Copy(w, io.LimitReader(in, m.length()+1))
+	if err == nil && n != m.length() {
+		return errWrongMemory
+	}
+	return err
 }
 
 // extent is a part of a decompressed layer.
@@ -95,14 +118,15 @@ func (s *Store) memoryKey(l *Layer) string {
 	if err != nil {
 		return "" // a map of strings can always be encoded
 	}
-	return fmt.Sprintf("layer 1\n%s\n%s\n%s\n%d\n%s\n%s", s.opts.Notes.Build, l.descriptor.Digest, l.diffID, l.descriptor.Size, l.descriptor.MediaType, annotations)
+	return fmt.Sprintf("layer 2\n%s\n%s\n%s\n%d\n%s\n%s", s.opts.Notes.Build, l.descriptor.Digest, l.diffID, l.descriptor.Size, l.descriptor.MediaType, annotations)
 }
 
 // recalled is a layer that was not read in this run. Reading a part that the memory lacks reads the
 // whole layer, which then serves all further reads.
 type recalled struct {
 	remembered
-	starts []int64 // the position of each extent in the data
+	path   string  // the file with the bytes of all extents
+	starts []int64 // the position of each extent in the file
 	layer  *Layer
 	fetch  func() error // fetches the layer, once
 	seen   *seen
@@ -116,19 +140,20 @@ func (s *Store) recall(ctx context.Context, l *Layer) bool {
 	}
 	s.recalling.Lock() // one layer at a time, so that several layers cannot exceed the limit together
 	defer s.recalling.Unlock()
-	if s.inMemory >= maxRecalled {
+	if s.recalledBytes >= maxRecalled {
 		return false
 	}
 	key := s.memoryKey(l)
-	data, ok := s.opts.Memory.Get(key)
+	in, ok := s.opts.Memory.Open(key)
 	if !ok {
 		return false
 	}
-	r := &recalled{layer: l}
-	if !r.decode(data) || r.Size > s.opts.MaxLayer || !s.opts.Notes.Use(l.diffID, r.Notes) {
+	defer in.Close()
+	r := &recalled{layer: l, path: s.layerPath(l.diffID) + ".kept"}
+	if err := r.load(in); err != nil || r.Size > s.opts.MaxLayer || !s.opts.Notes.Use(l.diffID, r.Notes) {
 		return false
 	}
-	s.inMemory += int64(len(data))
+	s.recalledBytes += r.length()
 	r.Notes = nil
 	r.fetch = sync.OnceValue(func() error { return s.fetch(ctx, l, nil) })
 	r.seen = newSeen(r.Size)
@@ -139,7 +164,20 @@ func (s *Store) recall(ctx context.Context, l *Layer) bool {
 	return true
 }
 
-// index prepares at, and marks what is remembered as seen, so that it is remembered again.
+// load reads the remembered fields, and writes the remembered bytes to the file of r. It leaves no file
+// after an error.
+func (r *recalled) load(in io.Reader) error {
+	f, err := os.OpenFile(r.path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := cmp.Or(r.read(in, f), f.Close()); err != nil {
+		return errors.Join(err, f.Close(), os.Remove(r.path))
+	}
+	return nil
+}
+
+// index prepares find, and marks what is remembered as seen, so that it is remembered again.
 func (r *recalled) index() {
 	var start int64
 	for _, e := range r.Extents {
@@ -177,11 +215,11 @@ func (m *remembered) valid() bool {
 		}
 		end = e.Off + e.Len
 	}
-	return m.Size >= 0 && m.length() == int64(len(m.data))
+	return m.Size >= 0
 }
 
-// at returns the bytes of the layer from off, if the memory has n of them.
-func (r *recalled) at(off, n int64) ([]byte, bool) {
+// find returns the position in the file of the layer's bytes from off, if the memory has n of them.
+func (r *recalled) find(off, n int64) (int64, bool) {
 	i, found := slices.BinarySearchFunc(r.Extents, off, func(e extent, off int64) int {
 		switch {
 		case e.Off+e.Len <= off:
@@ -192,18 +230,24 @@ func (r *recalled) at(off, n int64) ([]byte, bool) {
 		return 0
 	})
 	if !found || off+n > r.Extents[i].Off+r.Extents[i].Len {
-		return nil, false
+		return 0, false
 	}
-	from := off - r.Extents[i].Off + r.starts[i]
-	return r.data[from : from+n], true
+	return off - r.Extents[i].Off + r.starts[i], true
 }
 
 // open opens a recalled layer.
-func (r *recalled) open() Decompressed { return &sparse{recalled: r} }
+func (r *recalled) open() (Decompressed, error) {
+	f, err := os.Open(r.path)
+	if err != nil {
+		return nil, fmt.Errorf("opening what is kept of layer %s: %w", r.layer.diffID, err)
+	}
+	return &sparse{recalled: r, kept: f}, nil
+}
 
 // sparse reads a recalled layer. It is safe for concurrent use.
 type sparse struct {
 	*recalled
+	kept *os.File
 	mu   sync.Mutex
 	file *os.File // the fetched layer, after a part was missing
 }
@@ -226,11 +270,15 @@ func (s *sparse) read(p []byte, off int64, record *seen) (int, error) {
 	if off < 0 || n < 0 {
 		n = 0
 	}
-	if data, ok := s.at(off, n); ok {
-		if n < int64(len(p)) {
-			return copy(p, data), io.EOF
+	if n == 0 {
+		return 0, io.EOF
+	}
+	if at, ok := s.find(off, n); ok {
+		got, err := s.kept.ReadAt(p[:n], at)
+		if err == nil && n < int64(len(p)) {
+			err = io.EOF
 		}
-		return copy(p, data), nil
+		return got, err
 	}
 	f, err := s.fetched()
 	if err != nil {
@@ -264,10 +312,11 @@ func (s *sparse) fetched() (*os.File, error) {
 func (s *sparse) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.file == nil {
-		return nil
+	err := s.kept.Close()
+	if s.file != nil {
+		err = errors.Join(err, s.file.Close())
 	}
-	return s.file.Close()
+	return err
 }
 
 // miss records the first error of reading a recalled layer.
@@ -358,11 +407,16 @@ func (s *Store) record(diffID v1.Hash, f *os.File) (Decompressed, error) {
 	return recording{f, s.reads[diffID]}, nil
 }
 
-// MaxRemembered is the maximum number of bytes that a [Memory] gets of a layer. A run recalls layers
-// until it has maxRecalled bytes, and reads the other layers.
 const (
-	MaxRemembered = 128 << 20
-	maxRecalled   = 512 << 20
+	// MaxEntry is the maximum number of bytes that a [Memory] gets of a layer.
+	MaxEntry = maxFields + maxRemembered
+	// maxRemembered is the maximum number of bytes of the layer itself. A run recalls layers until it
+	// has maxRecalled bytes of them, and reads the other layers. They are on disk, not in memory.
+	maxRemembered = 512 << 20
+	maxRecalled   = 2 << 30
+	// maxNotes is the maximum number of bytes of the notes, and maxFields of the notes and extents.
+	maxNotes  = 64 << 20
+	maxFields = maxNotes + 64<<20
 )
 
 // item is a layer that a Memory shall get.
@@ -388,7 +442,7 @@ func (s *Store) Remember(ctx context.Context) (save func()) {
 		if !ok {
 			continue
 		}
-		if total += it.kept.length(); it.kept.length() > MaxRemembered || total > maxRecalled {
+		if total += it.kept.length(); it.kept.length() > maxRemembered || total > maxRecalled {
 			_ = it.file.Close()
 			continue
 		}
@@ -431,8 +485,7 @@ func (s *Store) remember(l *Layer) (item, bool) {
 }
 
 func (it *item) save(m Memory) {
-	it.kept.Notes = it.notes()
-	if data, err := it.kept.encode(it.file); err == nil {
-		_ = m.Put(it.key, data)
+	if it.kept.Notes = it.notes(); len(it.kept.Notes) <= maxNotes {
+		_ = m.Put(it.key, func(w io.Writer) error { return it.kept.write(w, it.file) })
 	}
 }

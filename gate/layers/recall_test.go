@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -33,14 +34,14 @@ func TestSparseLayerReadsLikeTheFile(t *testing.T) {
 			kept.mark(r.Int64N(int64(len(content))), r.Int64N(20*page))
 		}
 		m := remembered{Size: int64(len(content)), Extents: kept.extents()}
-		raw, err := m.encode(bytes.NewReader(content))
-		if err != nil {
+		var raw bytes.Buffer
+		if err := m.write(&raw, bytes.NewReader(content)); err != nil {
 			t.Fatal(err)
 		}
 		fetches := 0
-		layer := &recalled{layer: &Layer{store: store, diffID: diffID}, seen: newSeen(m.Size)}
-		if !layer.decode(raw) {
-			t.Fatal("an encoded layer is not decoded")
+		layer := &recalled{layer: &Layer{store: store, diffID: diffID}, seen: newSeen(m.Size), path: filepath.Join(t.TempDir(), "kept")}
+		if err := layer.load(&raw); err != nil {
+			t.Fatal(err)
 		}
 		layer.index()
 		layer.fetch = sync.OnceValue(func() error {
@@ -48,7 +49,10 @@ func TestSparseLayerReadsLikeTheFile(t *testing.T) {
 			path := store.layerPath(diffID)
 			return errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, content, 0o600))
 		})
-		f := layer.open()
+		f, err := layer.open()
+		if err != nil {
+			t.Fatal(err)
+		}
 		for range 40 {
 			off, n := r.Int64N(int64(len(content))+2*page), r.IntN(4*page)
 			got, want := make([]byte, n), make([]byte, n)
@@ -58,7 +62,7 @@ func TestSparseLayerReadsLikeTheFile(t *testing.T) {
 			if gotN != wantN || !errors.Is(gotErr, wantErr) || !bytes.Equal(got, want) {
 				t.Fatalf("reading %d bytes at %d of %d: %d, %v, not %d, %v", n, off, len(content), gotN, gotErr, wantN, wantErr)
 			}
-			_, has := layer.at(off, min(int64(n), max(0, int64(len(content))-off)))
+			_, has := layer.find(off, min(int64(n), max(0, int64(len(content))-off)))
 			if fetches > before && has {
 				t.Fatalf("the layer was fetched for %d bytes at %d, which are remembered", n, off)
 			}
@@ -72,30 +76,42 @@ func TestSparseLayerReadsLikeTheFile(t *testing.T) {
 // TestWrongMemoryIsRefused checks that a memory whose extents cannot be right is not used. Only a bug
 // can write one, because the cache authenticates its entries.
 func TestWrongMemoryIsRefused(t *testing.T) {
-	for what, m := range map[string]remembered{
-		"beyond the end":   {Size: 10, Extents: []extent{{8, 4}}, data: make([]byte, 4)},
-		"overlapping":      {Size: 10, Extents: []extent{{0, 4}, {2, 4}}, data: make([]byte, 8)},
-		"unsorted":         {Size: 10, Extents: []extent{{4, 2}, {0, 2}}, data: make([]byte, 4)},
-		"a negative size":  {Size: -1 << 63},
-		"empty":            {Size: 10, Extents: []extent{{4, 0}}},
-		"negative":         {Size: 10, Extents: []extent{{-1, 2}}, data: make([]byte, 2)},
-		"too little data":  {Size: 10, Extents: []extent{{0, 4}}, data: make([]byte, 3)},
-		"too much data":    {Size: 10, Extents: []extent{{0, 4}}, data: make([]byte, 5)},
-		"more than a word": {Size: 10, Extents: []extent{{1, 1<<63 - 1}}, data: make([]byte, 4)},
+	for what, m := range map[string]struct {
+		remembered
+		data int
+	}{
+		"beyond the end":   {remembered{Size: 10, Extents: []extent{{8, 4}}}, 4},
+		"overlapping":      {remembered{Size: 10, Extents: []extent{{0, 4}, {2, 4}}}, 8},
+		"unsorted":         {remembered{Size: 10, Extents: []extent{{4, 2}, {0, 2}}}, 4},
+		"a negative size":  {remembered{Size: -1 << 63}, 0},
+		"empty":            {remembered{Size: 10, Extents: []extent{{4, 0}}}, 0},
+		"negative":         {remembered{Size: 10, Extents: []extent{{-1, 2}}}, 2},
+		"too little data":  {remembered{Size: 10, Extents: []extent{{0, 4}}}, 3},
+		"too much data":    {remembered{Size: 10, Extents: []extent{{0, 4}}}, 5},
+		"more than a word": {remembered{Size: 10, Extents: []extent{{1, 1<<63 - 1}}}, 4},
 	} {
 		var fields bytes.Buffer
-		if err := gob.NewEncoder(&fields).Encode(m); err != nil {
+		if err := gob.NewEncoder(&fields).Encode(m.remembered); err != nil {
 			t.Fatal(err)
 		}
-		raw := slices.Concat(binary.AppendUvarint(nil, uint64(fields.Len())), fields.Bytes(), m.data)
-		if new(remembered).decode(raw) {
+		raw := slices.Concat(binary.AppendUvarint(nil, uint64(fields.Len())), fields.Bytes(), make([]byte, m.data))
+		if new(remembered).read(bytes.NewReader(raw), io.Discard) == nil {
 			t.Errorf("%s: it is used", what)
 		}
 	}
-	for _, raw := range [][]byte{nil, {0xff}, {200, 1, 2}, []byte("nothing at all")} {
-		if new(remembered).decode(raw) {
+	for _, raw := range [][]byte{nil, {0xff}, {200, 1, 2}, []byte("nothing at all"), binary.AppendUvarint(nil, maxFields+1)} {
+		if new(remembered).read(bytes.NewReader(raw), io.Discard) == nil {
 			t.Errorf("%q is used", raw)
 		}
+	}
+	// The error of a damaged entry can come after all expected bytes.
+	var whole bytes.Buffer
+	kept := remembered{Size: 10, Extents: []extent{{0, 4}}}
+	if err := kept.write(&whole, strings.NewReader("0123456789")); err != nil {
+		t.Fatal(err)
+	}
+	if err := new(remembered).read(io.MultiReader(&whole, iotest.ErrReader(io.ErrUnexpectedEOF)), io.Discard); err == nil {
+		t.Error("a damaged entry is used")
 	}
 }
 
@@ -129,8 +145,17 @@ func TestUnrecordedReadsAreNotRemembered(t *testing.T) {
 // memory is a Memory in a map.
 type memory map[string][]byte
 
-func (m memory) Get(key string) ([]byte, bool)     { data, ok := m[key]; return data, ok }
-func (m memory) Put(key string, data []byte) error { m[key] = data; return nil }
+func (m memory) Open(key string) (io.ReadCloser, bool) {
+	data, ok := m[key]
+	return io.NopCloser(bytes.NewReader(data)), ok
+}
+
+func (m memory) Put(key string, write func(io.Writer) error) error {
+	var out bytes.Buffer
+	err := write(&out)
+	m[key] = out.Bytes()
+	return err
+}
 
 // TestLimitsOfTheMemory checks that a run recalls no more layers when it has too many bytes, and that a
 // layer is not remembered if too much of it was read.
@@ -143,7 +168,7 @@ func TestLimitsOfTheMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	for name, size := range map[string]int64{"small": 10 * page, "large": MaxRemembered + page} {
+	for name, size := range map[string]int64{"small": 10 * page, "large": maxRemembered + page} {
 		sum := strings.Repeat(string(name[0]), 4)
 		l := &Layer{store: s, descriptor: v1.Descriptor{Digest: v1.Hash{Algorithm: "sha256", Hex: "d" + sum}}, diffID: v1.Hash{Algorithm: "sha256", Hex: sum}}
 		if err := os.WriteFile(s.layerPath(l.diffID), nil, 0o600); err != nil {
@@ -169,12 +194,12 @@ func TestLimitsOfTheMemory(t *testing.T) {
 		if name == "large" {
 			continue
 		}
-		s.inMemory = maxRecalled
+		s.recalledBytes = maxRecalled
 		if s.recall(t.Context(), l) {
 			t.Error("a layer is recalled beyond the limit")
 		}
-		if s.inMemory = 0; !s.recall(t.Context(), l) || s.inMemory == 0 {
-			t.Errorf("the layer is not recalled, %d bytes", s.inMemory)
+		if s.recalledBytes = 0; !s.recall(t.Context(), l) || s.recalledBytes == 0 {
+			t.Errorf("the layer is not recalled, %d bytes", s.recalledBytes)
 		}
 		if err := s.Release(); err != nil {
 			t.Fatal(err)

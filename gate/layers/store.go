@@ -68,15 +68,15 @@ type Progress interface {
 // Store keeps the layers of one run. It is safe for concurrent use, except Close: call Close only
 // after all other calls have returned.
 type Store struct {
-	opts      Options
-	dir       string // path of the store's folder
-	run       *runDir
-	flights   singleflight.Group
-	used      atomic.Int64
-	fetches   atomic.Int64
-	fetched   atomic.Int64
-	recalling sync.Mutex
-	inMemory  int64 // number of bytes of recalled layers, protected by recalling
+	opts          Options
+	dir           string // path of the store's folder
+	run           *runDir
+	flights       singleflight.Group
+	used          atomic.Int64
+	fetches       atomic.Int64
+	fetched       atomic.Int64
+	recalling     sync.Mutex
+	recalledBytes int64 // number of bytes of recalled layers, protected by recalling
 
 	mu       sync.Mutex
 	expected map[v1.Hash]expectation // the properties that images list for each layer, by digest
