@@ -16,7 +16,7 @@ func (r *Results) markdown() string {
 	}
 	fmt.Fprintf(&b, ", %s.", r.Machine.Go)
 	for i, name := range slices.Sorted(maps.Keys(r.Programs)) {
-		fmt.Fprintf(&b, "%s %s %s", []string{" The pipeline is", ","}[min(i, 1)], name, r.Programs[name])
+		fmt.Fprintf(&b, "%s %s %s", []string{" Programs:", ","}[min(i, 1)], name, r.Programs[name])
 	}
 	b.WriteString(".\n")
 	for _, image := range r.Images {
@@ -31,8 +31,12 @@ func (r *ImageResult) markdown(b *strings.Builder) {
 	if r.Generated {
 		kind = "Generated, because mmdebstrap is not installed"
 	}
-	fmt.Fprintf(b, "%s: %s compressed, %s decompressed, %d layers, %d packages, %d findings.\n\n", kind,
+	fmt.Fprintf(b, "%s: %s compressed, %s decompressed, %d layers, %d packages, %d findings", kind,
 		bytesText(float64(r.Compressed)), bytesText(float64(r.Uncompressed)), r.Layers, r.Packages, r.Findings)
+	if r.TrivyFindings > 0 {
+		fmt.Fprintf(b, " (Trivy: %d)", r.TrivyFindings)
+	}
+	b.WriteString(".\n\n")
 	b.WriteString("| comparison | measured | target (at most) | target met | ratio of processor times |\n|---|---|---|---|---|\n")
 	for _, f := range r.Figures {
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", f.Name, f.measured(), f.limit(), f.answer(), f.processors())
@@ -44,8 +48,8 @@ func (r *ImageResult) markdown(b *strings.Builder) {
 			continue
 		}
 		fmt.Fprintf(b, "| %s | %.2f | %.2f | %s | %s | %s | %s |\n", s.Name, s.median(seconds),
-			s.median(processors), bytesText(s.median(func(s Sample) float64 { return float64(s.Peak) })),
-			bytesText(s.median(func(s Sample) float64 { return float64(s.Read) })), bytesText(s.median(func(s Sample) float64 { return float64(s.Written) })), s.stageText())
+			s.median(processors), bytesText(s.median(peak)), bytesText(s.median(read)),
+			bytesText(s.median(func(s Sample) float64 { return float64(s.Written) })), s.stageText())
 	}
 }
 
@@ -67,13 +71,16 @@ func (f Figure) measured() string {
 	switch {
 	case f.Missing != "":
 		return "not measured: " + f.Missing
-	case f.Unit == "ms":
-		return fmt.Sprintf("%.0f ms", f.Value)
+	case f.absolute():
+		return fmt.Sprintf("%.0f %s", f.Value, f.Unit)
 	case f.Unit == "B":
 		return fmt.Sprintf("**%.2f** (%s / %s)", f.Value, bytesText(f.Of), bytesText(f.To))
 	}
 	return fmt.Sprintf("**%.2f** (%.2f s / %.2f s)", f.Value, f.Of, f.To)
 }
+
+// absolute reports whether the figure is a time or a size, and not a ratio.
+func (f Figure) absolute() bool { return f.Unit == "ms" || f.Unit == "MB" }
 
 func (f Figure) processors() string {
 	if f.Processors == 0 {
@@ -86,8 +93,8 @@ func (f Figure) limit() string {
 	switch {
 	case f.Limit < 0:
 		return "–"
-	case f.Unit == "ms":
-		return fmt.Sprintf("%.0f ms", f.Limit)
+	case f.absolute():
+		return fmt.Sprintf("%.0f %s", f.Limit, f.Unit)
 	}
 	return fmt.Sprintf("%.2f", f.Limit)
 }

@@ -79,8 +79,13 @@ func records(sources map[string]int, modules []string, findings int) []record {
 			}
 		}
 	}
-	for i := range unrelated {
-		add("Debian:12", fmt.Sprintf("in-no-image-%d", i/4), "9999:0")
+	return unrelatedRecords(out, unrelated)
+}
+
+// unrelatedRecords appends n advisories for packages that are not in any image.
+func unrelatedRecords(out []record, n int) []record {
+	for i := range n {
+		out = append(out, newRecord(len(out), "Debian:12", fmt.Sprintf("in-no-image-%d", i/4), "9999:0"))
 	}
 	return out
 }
