@@ -119,7 +119,7 @@ func (p *place) result(name string, series []Series) (*ImageResult, error) {
 	}
 	out := &ImageResult{Name: name, Generated: p.image.Generated, Layers: len(manifest.Layers), Compressed: p.size,
 		Uncompressed: p.image.Uncompressed, Series: series}
-	for _, subject := range []string{first, firstPlain, again, denied, firstCheck, checkAgain} {
+	for _, subject := range []string{first, firstPlain, denied, firstCheck, checkAgain} {
 		if samples := out.series(subject).Samples; len(samples) > 0 {
 			out.Packages, out.Findings = samples[0].Packages, samples[0].Findings
 			break
