@@ -12,7 +12,7 @@ type Figure struct {
 	Value float64 `json:"value"`
 	Of    float64 `json:"of,omitempty"`
 	To    float64 `json:"to,omitempty"`
-	Unit  string  `json:"unit"` // the unit of Of and To or, if there is no ratio, of Value
+	Unit  string  `json:"unit"` // the unit of Of and To or, for a time or a size, of Value
 	// Processors is the same ratio for processor times instead of wall-clock times. Processor times
 	// are more reliable on a machine with other load. 0 means unknown.
 	Processors float64 `json:"processors,omitempty"`

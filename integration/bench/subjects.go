@@ -86,7 +86,7 @@ func (o options) subjects(image string) ([]subject, error) {
 }
 
 // selected returns the subjects whose name contains one of the words, which are separated by
-// commas. If there are no words, it returns all subjects.
+// commas. Without words, it returns all subjects.
 func selected(all []subject, words string) ([]subject, error) {
 	if words == "" {
 		return all, nil
