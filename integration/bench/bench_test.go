@@ -122,12 +122,8 @@ func TestSubjectsAreSelected(t *testing.T) {
 		{small, "tiny,services", []string{tiny, tinyLarge, manyServices}},
 		{"big", "services", nil},
 	} {
-		all, err := options{only: c.only}.subjects(c.image)
-		if (err != nil) != (c.want == nil) {
-			t.Errorf("-only %s for the %s image: %v", c.only, c.image, err)
-		}
 		var got []string
-		for _, s := range all {
+		for _, s := range (options{only: c.only}).subjects(c.image) {
 			got = append(got, s.name)
 		}
 		if d := cmp.Diff(c.want, got); d != "" {

@@ -118,11 +118,18 @@ func (o options) measure(ctx context.Context) (_ *Results, err error) {
 			return nil, fmt.Errorf("unknown image %q: must be one of %q", name, slices.Sorted(maps.Keys(recipes)))
 		}
 		r.name = name
-		result, err := o.measureImage(ctx, r)
+		subjects := o.subjects(name)
+		if len(subjects) == 0 {
+			continue
+		}
+		result, err := o.measureImage(ctx, r, subjects)
 		if err != nil {
 			return nil, fmt.Errorf("measuring with the %s image: %w", name, err)
 		}
 		results.Images = append(results.Images, *result)
+	}
+	if len(results.Images) == 0 {
+		return nil, fmt.Errorf("no subject of the images has a name that contains one of %q", o.only)
 	}
 	return results, nil
 }

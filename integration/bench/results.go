@@ -77,13 +77,9 @@ func (s *Sample) add(r *ran) {
 	s.Peak = max(s.Peak, r.peak)
 }
 
-// measureImage measures the subjects on one image, in turn, so that other load on the machine
+// measureImage measures these subjects on one image, in turn, so that other load on the machine
 // affects all of them equally.
-func (o options) measureImage(ctx context.Context, r recipe) (_ *ImageResult, err error) {
-	all, err := o.subjects(r.name)
-	if err != nil {
-		return nil, err
-	}
+func (o options) measureImage(ctx context.Context, r recipe, all []subject) (_ *ImageResult, err error) {
 	b, err := buildImage(ctx, o.work, r)
 	if err != nil {
 		return nil, err

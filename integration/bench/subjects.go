@@ -53,7 +53,7 @@ type subject struct {
 // subjects returns the selected subjects of an image in the order of the runs. In this order, few
 // subjects need a preparation, because most of them find the state that the previous one left
 // behind. A subject of Trivy follows the subject of imagegate that does the same work.
-func (o options) subjects(image string) ([]subject, error) {
+func (o options) subjects(image string) []subject {
 	trivy := unbuilt(o.bin, "trivy", "trivy-database")
 	all := []subject{
 		{name: pipeline, needs: emptyState, leaves: otherState, run: (*place).pipeline},
@@ -87,17 +87,10 @@ func (o options) subjects(image string) ([]subject, error) {
 
 // selected returns the subjects whose name contains one of the words, which are separated by
 // commas. Without words, it returns all subjects.
-func selected(all []subject, words string) ([]subject, error) {
-	if words == "" {
-		return all, nil
-	}
-	out := slices.DeleteFunc(all, func(s subject) bool {
+func selected(all []subject, words string) []subject {
+	return slices.DeleteFunc(all, func(s subject) bool {
 		return !slices.ContainsFunc(strings.Split(words, ","), func(word string) bool { return strings.Contains(s.name, word) })
 	})
-	if len(out) == 0 {
-		return nil, fmt.Errorf("the image has no subject whose name contains one of %q", words)
-	}
-	return out, nil
 }
 
 // lacks returns a message that names the first program that is not installed, or "" if all are
