@@ -306,3 +306,14 @@ func TestStagesLeaveTheRest(t *testing.T) {
 		t.Error("a log that cannot be read is no error")
 	}
 }
+
+func TestFindingsOfTrivyAreOfAllResults(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "trivy.json")
+	report := `{"Results": [{"Target": "debian", "Vulnerabilities": [{}, {}]}, {"Target": "clean"}, {"Vulnerabilities": [{}]}]}`
+	if err := os.WriteFile(file, []byte(report), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := trivyFindings(file); n != 3 || err != nil {
+		t.Errorf("%d findings, %v", n, err)
+	}
+}
