@@ -162,10 +162,8 @@ func (p *place) reset() error {
 		}
 	}
 	dir := filepath.Join(p.dir, "approved")
-	for _, d := range []string{dir, filepath.Join(p.dir, "cache", "catalog")} {
-		if err := os.RemoveAll(d); err != nil {
-			return err
-		}
+	if err := errors.Join(os.RemoveAll(dir), p.emptyCache()); err != nil {
+		return err
 	}
 	var err error
 	if p.approved, err = lab.StartRegistry(lab.Options{Dir: dir}); err != nil {
@@ -174,6 +172,21 @@ func (p *place) reset() error {
 	p.staging.ResetRequests()
 	p.state = emptyState
 	return nil
+}
+
+// emptyCache removes everything except the vulnerability database from imagegate's cache.
+func (p *place) emptyCache() error {
+	cache := filepath.Join(p.dir, "cache")
+	entries, err := os.ReadDir(cache)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() != "db" {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(cache, e.Name())))
+		}
+	}
+	return err
 }
 
 // count sets the fields of s with the bytes that the registries have transferred since the last
