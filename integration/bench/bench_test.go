@@ -223,7 +223,7 @@ func TestPageKeepsWhatIsAround(t *testing.T) {
 		t.Errorf("the page is now\n%s", text)
 	}
 	for _, want := range []string{
-		"| first promote / shell pipeline | **0.25** (10.00 s / 40.00 s) | 0.25 | yes | 0.75 |\n", " 5 findings (Trivy: 4).\n",
+		"| first promote / shell pipeline | **0.25** (10.00 s / 40.00 s) | 0.25 | yes | 0.75 |\n", " 7 packages, 5 findings, 4 findings of Trivy.\n",
 		"| check of a rebuilt image | 3.00 s |\n", "| read from staging by this promote | 0 kB |\n", "| promote of 30 services on one base | – |\n",
 	} {
 		if !strings.Contains(text, want) {

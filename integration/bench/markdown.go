@@ -31,10 +31,13 @@ func (r *ImageResult) markdown(b *strings.Builder) {
 	if r.Generated {
 		kind = "Generated, because mmdebstrap is not installed"
 	}
-	fmt.Fprintf(b, "%s: %s compressed, %s decompressed, %d layers, %d packages, %d findings", kind,
-		bytesText(float64(r.Compressed)), bytesText(float64(r.Uncompressed)), r.Layers, r.Packages, r.Findings)
+	fmt.Fprintf(b, "%s: %s compressed, %s decompressed, %d layers", kind,
+		bytesText(float64(r.Compressed)), bytesText(float64(r.Uncompressed)), r.Layers)
+	if r.Packages > 0 { // only some subjects count them
+		fmt.Fprintf(b, ", %d packages, %d findings", r.Packages, r.Findings)
+	}
 	if r.TrivyFindings > 0 {
-		fmt.Fprintf(b, " (Trivy: %d)", r.TrivyFindings)
+		fmt.Fprintf(b, ", %d findings of Trivy", r.TrivyFindings)
 	}
 	b.WriteString(".\n\n")
 	b.WriteString("| comparison | measured | target (at most) | target met | ratio of processor times |\n|---|---|---|---|---|\n")
