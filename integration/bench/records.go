@@ -106,13 +106,19 @@ func newRecord(n int, ecosystem, name, fixed string) record {
 	}
 }
 
-// writeRecords writes the records into dir, as the folder of a provider.
+// recordsPerFolder is the maximum number of files in a folder of records. A single folder with
+// 600,000 files takes minutes to remove.
+const recordsPerFolder = 1000
+
+// writeRecords writes the records into subfolders of dir, as the folder of a provider.
 func writeRecords(dir string, all []record) error {
-	folder := filepath.Join(dir, "bench")
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return err
-	}
-	for _, r := range all {
+	for i, r := range all {
+		folder := filepath.Join(dir, "bench", fmt.Sprintf("%03d", i/recordsPerFolder))
+		if i%recordsPerFolder == 0 {
+			if err := os.MkdirAll(folder, 0o755); err != nil {
+				return err
+			}
+		}
 		data, err := json.Marshal(r)
 		if err != nil {
 			return err
