@@ -65,8 +65,13 @@ var recipes = map[string]recipe{
 	},
 }
 
-// suite is the Debian release of the images.
-const suite = "bookworm"
+const (
+	// suite is the Debian release of the images.
+	suite = "bookworm"
+	// generator is the version of the code that generates layers. A new version makes all images
+	// again.
+	generator = 1
+)
 
 // built is an image in the work folder, with the package data for generating its advisories.
 type built struct {
@@ -84,9 +89,9 @@ type built struct {
 }
 
 // buildImage returns the image of a recipe. It builds the image only if no earlier run has built it
-// from the same recipe.
+// from the same recipe with the same generator.
 func buildImage(ctx context.Context, work string, r recipe) (*built, error) {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%+v %s", r, suite))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%+v %s %d", r, suite, generator))
 	dir := filepath.Join(work, r.name+"-"+hex.EncodeToString(sum[:4]))
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		fmt.Fprintf(os.Stderr, "bench: making the %s image; it is kept for the next time\n", r.name)
