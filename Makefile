@@ -171,13 +171,19 @@ bench-programs: scanners
 	cd integration/tools/cosign && $(GO) build -trimpath -o $(BIN)/bench/cosign github.com/sigstore/cosign/v2/cmd/cosign
 	$(GO) build -o $(BIN)/bench/bench ./integration/bench
 
+# Trivy, and the program that writes its database. Trivy needs Go's experimental JSON package.
+.PHONY: bench-trivy
+bench-trivy:
+	cd integration/tools/trivy && GOEXPERIMENT=jsonv2 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/bench/trivy $$($(GO) list tool)
+	cd integration/tools/trivy && GOEXPERIMENT=jsonv2 $(GO) build -trimpath -o $(BIN)/bench/trivy-database ./database
+
 .PHONY: bench
-bench: bench-programs ## compare imagegate with a shell pipeline of syft, grype, crane and cosign, and update docs/performance.md (half an hour)
+bench: bench-programs bench-trivy ## compare imagegate with Trivy and with a shell pipeline of syft, grype, crane and cosign, and update docs/performance.md (about an hour)
 	$(BIN)/bench/bench -bin $(BIN)/bench -work $(BIN)/bench/work -o $(BIN)/bench/results.json -docs docs/performance.md $(BENCHFLAGS)
 
 .PHONY: bench-small
 bench-small: bench-programs ## run the benchmark once with the small image, and write bin/bench/table.md
-	$(BIN)/bench/bench -bin $(BIN)/bench -work $(BIN)/bench/work -image small -n 1 -o $(BIN)/bench/results.json -table $(BIN)/bench/table.md
+	$(BIN)/bench/bench -bin $(BIN)/bench -work $(BIN)/bench/work -image small -short -n 1 -o $(BIN)/bench/results.json -table $(BIN)/bench/table.md
 
 .PHONY: test-docs
 test-docs: bench-programs ## run the commands of the tutorial and of the pages for users of other tools, also with their old files

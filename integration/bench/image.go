@@ -31,12 +31,18 @@ type recipe struct {
 	// generated is the approximate number of packages in the image if it is made without
 	// mmdebstrap.
 	generated int
+	// jars, wheels and modules are the numbers of generated Java archives, Python packages and npm
+	// modules, in a layer of their own.
+	jars, wheels, modules int
 	// findings is the approximate number of findings that the database has for the image.
 	findings int
 }
 
+// small is the name of the small image. All other images are large.
+const small = "small"
+
 var recipes = map[string]recipe{
-	"small": {
+	small: {
 		debian:    []string{"ca-certificates", "curl", "jq", "openssl", "python3-requests", "restic"},
 		generated: 150, findings: 250,
 	},
@@ -46,10 +52,26 @@ var recipes = map[string]recipe{
 			"python3-numpy", "python3-requests", "python3-sqlalchemy", "rclone", "restic", "ruby-nokogiri", "ruby-rack", "ruby-sinatra"},
 		generated: 900, findings: 1600,
 	},
+	"java": {
+		debian: []string{"ant", "ca-certificates", "clojure", "curl", "gradle", "groovy", "libhibernate-validator-java",
+			"libspring-web-java", "maven", "openjdk-17-jre-headless", "openssl", "scala", "tomcat10"},
+		generated: 300, jars: 600, findings: 600,
+	},
+	"python-node": {
+		debian: []string{"ca-certificates", "curl", "eslint", "git", "npm", "openssl", "python3-boto3", "python3-cryptography",
+			"python3-django", "python3-lxml", "python3-matplotlib", "python3-pandas", "python3-pil", "python3-scipy",
+			"python3-sklearn", "python3-sqlalchemy", "python3-twisted", "webpack"},
+		generated: 600, wheels: 500, modules: 1500, findings: 1200,
+	},
 }
 
-// suite is the Debian release of the images.
-const suite = "bookworm"
+const (
+	// suite is the Debian release of the images.
+	suite = "bookworm"
+	// generator is the version of the code that generates layers. A new version makes all images
+	// again.
+	generator = 1
+)
 
 // built is an image in the work folder, with the package data for generating its advisories.
 type built struct {
@@ -67,9 +89,9 @@ type built struct {
 }
 
 // buildImage returns the image of a recipe. It builds the image only if no earlier run has built it
-// from the same recipe.
+// from the same recipe with the same generator.
 func buildImage(ctx context.Context, work string, r recipe) (*built, error) {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%+v %s", r, suite))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%+v %s %d", r, suite, generator))
 	dir := filepath.Join(work, r.name+"-"+hex.EncodeToString(sum[:4]))
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		fmt.Fprintf(os.Stderr, "bench: making the %s image; it is kept for the next time\n", r.name)
@@ -143,10 +165,14 @@ func makeImage(ctx context.Context, dir string, r recipe) (err error) {
 	return os.Rename(tmp, dir)
 }
 
-// assemble builds the image from the archives and the generated packages. Like docker, it
-// compresses the archives with Go's gzip at the default level.
+// assemble builds the image from the archives and the generated layers. Like docker, it compresses
+// the archives with Go's gzip at the default level. The top layer is the application.
 func (b *built) assemble(archives []string, r recipe) (v1.Image, error) {
-	above, err := lab.Image(b.generate(r))
+	spec, err := b.generate(r)
+	if err != nil {
+		return nil, err
+	}
+	above, err := lab.Image(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +180,11 @@ func (b *built) assemble(archives []string, r recipe) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	app, err := layer(application(0, b.Modules))
+	if err != nil {
+		return nil, err
+	}
+	layers = append(layers, app)
 	for _, l := range layers {
 		size, err := archiveSize(l)
 		if err != nil {

@@ -16,7 +16,7 @@ func (r *Results) markdown() string {
 	}
 	fmt.Fprintf(&b, ", %s.", r.Machine.Go)
 	for i, name := range slices.Sorted(maps.Keys(r.Programs)) {
-		fmt.Fprintf(&b, "%s %s %s", []string{" The pipeline is", ","}[min(i, 1)], name, r.Programs[name])
+		fmt.Fprintf(&b, "%s %s %s", []string{" Programs:", ","}[min(i, 1)], name, r.Programs[name])
 	}
 	b.WriteString(".\n")
 	for _, image := range r.Images {
@@ -31,21 +31,31 @@ func (r *ImageResult) markdown(b *strings.Builder) {
 	if r.Generated {
 		kind = "Generated, because mmdebstrap is not installed"
 	}
-	fmt.Fprintf(b, "%s: %s compressed, %s decompressed, %d layers, %d packages, %d findings.\n\n", kind,
-		bytesText(float64(r.Compressed)), bytesText(float64(r.Uncompressed)), r.Layers, r.Packages, r.Findings)
-	b.WriteString("| comparison | measured | target (at most) | target met | ratio of processor times |\n|---|---|---|---|---|\n")
-	for _, f := range r.Figures {
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", f.Name, f.measured(), f.limit(), f.answer(), f.processors())
+	fmt.Fprintf(b, "%s: %s compressed, %s decompressed, %d layers", kind,
+		bytesText(float64(r.Compressed)), bytesText(float64(r.Uncompressed)), r.Layers)
+	if r.Packages > 0 { // only some subjects count them
+		fmt.Fprintf(b, ", %d packages, %d findings", r.Packages, r.Findings)
 	}
-	b.WriteString("\n| run | seconds | processor seconds | peak memory | read from staging | written to approved | seconds of each stage |\n|---|---|---|---|---|---|---|\n")
+	if r.TrivyFindings > 0 {
+		fmt.Fprintf(b, ", %d findings of Trivy", r.TrivyFindings)
+	}
+	b.WriteString(".\n\n")
+	if len(r.Figures) > 0 { // -only may select no comparison
+		b.WriteString("| comparison | measured | target (at most) | target met | ratio of processor times |\n|---|---|---|---|---|\n")
+		for _, f := range r.Figures {
+			fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", f.Name, f.measured(), f.limit(), f.answer(), f.processors())
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("| run | seconds | processor seconds | peak memory | read from staging | written to approved | seconds of each stage |\n|---|---|---|---|---|---|---|\n")
 	for _, s := range r.Series {
 		if s.Missing != "" {
 			fmt.Fprintf(b, "| %s | not run: %s | – | – | – | – | – |\n", s.Name, s.Missing)
 			continue
 		}
 		fmt.Fprintf(b, "| %s | %.2f | %.2f | %s | %s | %s | %s |\n", s.Name, s.median(seconds),
-			s.median(processors), bytesText(s.median(func(s Sample) float64 { return float64(s.Peak) })),
-			bytesText(s.median(func(s Sample) float64 { return float64(s.Read) })), bytesText(s.median(func(s Sample) float64 { return float64(s.Written) })), s.stageText())
+			s.median(processors), bytesText(s.median(peak)), bytesText(s.median(read)),
+			bytesText(s.median(func(s Sample) float64 { return float64(s.Written) })), s.stageText())
 	}
 }
 
@@ -67,13 +77,16 @@ func (f Figure) measured() string {
 	switch {
 	case f.Missing != "":
 		return "not measured: " + f.Missing
-	case f.Unit == "ms":
-		return fmt.Sprintf("%.0f ms", f.Value)
+	case f.absolute():
+		return fmt.Sprintf("%.0f %s", f.Value, f.Unit)
 	case f.Unit == "B":
 		return fmt.Sprintf("**%.2f** (%s / %s)", f.Value, bytesText(f.Of), bytesText(f.To))
 	}
 	return fmt.Sprintf("**%.2f** (%.2f s / %.2f s)", f.Value, f.Of, f.To)
 }
+
+// absolute reports whether the figure is a time or a size, and not a ratio.
+func (f Figure) absolute() bool { return f.Unit == "ms" || f.Unit == "MB" }
 
 func (f Figure) processors() string {
 	if f.Processors == 0 {
@@ -86,8 +99,8 @@ func (f Figure) limit() string {
 	switch {
 	case f.Limit < 0:
 		return "–"
-	case f.Unit == "ms":
-		return fmt.Sprintf("%.0f ms", f.Limit)
+	case f.absolute():
+		return fmt.Sprintf("%.0f %s", f.Limit, f.Unit)
 	}
 	return fmt.Sprintf("%.2f", f.Limit)
 }

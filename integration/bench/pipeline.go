@@ -12,9 +12,6 @@ import (
 // as fast as possible: it makes the SBOM once, in both formats, and uses neither a transparency log
 // nor another service.
 func (p *place) pipeline(ctx context.Context) (*Sample, error) {
-	if err := p.reset(); err != nil {
-		return nil, err
-	}
 	from := p.staging.Ref("team/app@" + p.digest.String())
 	tag, to := p.approved.Ref("prod/app:1"), p.approved.Ref("prod/app@"+p.digest.String())
 	sign := []string{"--key", "cosign.key", "--tlog-upload=false", "--yes"}

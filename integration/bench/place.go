@@ -18,15 +18,19 @@ import (
 // place is the environment for measuring one image: registries, a database, a key, policies and the
 // measured programs.
 type place struct {
-	bin string // the folder with the programs of the pipeline and imagegate
-	dir string // the folder with all files of this run; Close removes it
+	bin  string // the folder with imagegate and the programs to compare it with
+	work string // the folder with the files that are kept for the next run
+	dir  string // the folder with all files of this run; Close removes it
 
-	image    *built
-	digest   v1.Hash
-	blobs    map[string]int64 // the sizes of the image's blobs, by digest
-	size     int64            // the total size of these blobs
-	findings int
-	packages int
+	image   *built
+	digest  v1.Hash
+	blobs   map[string]int64 // the sizes of the image's blobs, by digest
+	size    int64            // the total size of these blobs
+	archive string           // the archive with the vulnerability database
+
+	round   int   // the number of the current round, from 0
+	state   state // the state that the last subject left behind
+	rebuilt rebuilt
 	// staging contains the image. approved is a new, empty registry for each first promotion.
 	staging, approved *lab.Registry
 }
@@ -43,7 +47,7 @@ const (
 
 // openPlace prepares the environment for the measurements. The preparation is not measured.
 func openPlace(ctx context.Context, bin, work string, b *built, findings int) (_ *place, err error) {
-	p := &place{bin: bin, image: b}
+	p := &place{bin: bin, work: work, image: b}
 	if p.dir, err = os.MkdirTemp(work, "run-*"); err != nil {
 		return nil, err
 	}
@@ -74,8 +78,10 @@ func openPlace(ctx context.Context, bin, work string, b *built, findings int) (_
 	if err := p.database(ctx, findings); err != nil {
 		return nil, fmt.Errorf("making the vulnerability database: %w", err)
 	}
-	_, err = p.start(ctx, process{name: p.program("imagegate"), args: []string{"key", "generate", filepath.Join(p.dir, "cosign")}})
-	return p, err
+	if _, err := p.start(ctx, process{name: p.program("imagegate"), args: []string{"key", "generate", filepath.Join(p.dir, "cosign")}}); err != nil {
+		return nil, err
+	}
+	return p, p.reset()
 }
 
 // measureBlobs sets the fields of p with the digest of the image and the sizes of its blobs.
@@ -91,31 +97,6 @@ func (p *place) measureBlobs() error {
 	for _, d := range append(manifest.Layers, manifest.Config) {
 		p.blobs[d.Digest.String()] = d.Size
 		p.size += d.Size
-	}
-	return nil
-}
-
-// database creates the vulnerability database, or reuses the one of an earlier run, and imports it
-// into imagegate and grype.
-func (p *place) database(ctx context.Context, findings int) error {
-	archive := filepath.Join(p.image.dir, fmt.Sprintf("database-%d-%d.tar.zst", findings, unrelated))
-	if _, err := os.Stat(archive); errors.Is(err, os.ErrNotExist) {
-		fmt.Fprintln(os.Stderr, "bench: making the vulnerability database; it is kept for the next time")
-		from := filepath.Join(p.dir, "records")
-		if err := writeRecords(from, records(p.image.Sources, p.image.Modules, findings)); err != nil {
-			return err
-		}
-		if _, err := p.start(ctx, process{name: p.program("imagegate"), args: []string{"db", "build", from, "--to", archive}}); err != nil {
-			return err
-		}
-		if err := os.RemoveAll(from); err != nil {
-			return err
-		}
-	}
-	for _, program := range []string{"imagegate", "grype"} {
-		if _, err := p.start(ctx, process{name: p.program(program), args: []string{"db", "import", archive}}); err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -144,8 +125,36 @@ func (p *place) environment() []string {
 	}
 }
 
-// reset prepares the next run: an empty approved registry, an empty scan cache, and counters at
-// zero.
+// state describes the content of the scan cache and of the approved registry.
+type state int
+
+const (
+	anyState      state = iota // for a subject that neither needs nor changes a state
+	otherState                 // content that no subject needs
+	emptyState                 // nothing
+	checkedState               // the scan cache knows the image
+	promotedState              // the scan cache knows the image, and the approved registry has it
+)
+
+// prepare establishes a state, unless the previous subject left it behind.
+func (p *place) prepare(ctx context.Context, want state) error {
+	if p.state == want {
+		return nil
+	}
+	err := p.reset()
+	if err != nil {
+		return err
+	}
+	switch want {
+	case checkedState:
+		_, err = p.check(ctx, "app:1")
+	case promotedState:
+		_, err = p.promote(ctx, "app:1")
+	}
+	return err
+}
+
+// reset establishes emptyState, with all counters at zero.
 func (p *place) reset() error {
 	if p.approved != nil {
 		if err := p.approved.Close(); err != nil {
@@ -153,17 +162,31 @@ func (p *place) reset() error {
 		}
 	}
 	dir := filepath.Join(p.dir, "approved")
-	for _, d := range []string{dir, filepath.Join(p.dir, "cache", "catalog")} {
-		if err := os.RemoveAll(d); err != nil {
-			return err
-		}
+	if err := errors.Join(os.RemoveAll(dir), p.emptyCache()); err != nil {
+		return err
 	}
 	var err error
 	if p.approved, err = lab.StartRegistry(lab.Options{Dir: dir}); err != nil {
 		return err
 	}
 	p.staging.ResetRequests()
+	p.state = emptyState
 	return nil
+}
+
+// emptyCache removes everything except the vulnerability database from imagegate's cache.
+func (p *place) emptyCache() error {
+	cache := filepath.Join(p.dir, "cache")
+	entries, err := os.ReadDir(cache)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() != "db" {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(cache, e.Name())))
+		}
+	}
+	return err
 }
 
 // count sets the fields of s with the bytes that the registries have transferred since the last

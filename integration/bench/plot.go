@@ -23,7 +23,8 @@ var colours = map[string]string{
 }
 
 // plotted lists the runs that the plot shows.
-var plotted = []string{pipeline, first, firstPlain, denied, deniedWarm, again}
+var plotted = []string{pipeline, first, firstPlain, denied, firstCheck, rebuiltPromote, rebuiltCheck, checkAgain, again,
+	trivyFirst, trivyRebuilt, trivyAgain}
 
 // plot returns an SVG with one bar for each run, divided into stages. The text color follows the
 // light or dark mode of the reader's system.

@@ -42,6 +42,9 @@ func (p *place) start(ctx context.Context, c process) (*ran, error) {
 		defer f.Close()
 		cmd.Stdout = f
 	}
+	if err := forgetPeak(); err != nil {
+		return nil, err
+	}
 	began := time.Now()
 	err := cmd.Run()
 	wall := time.Since(began)

@@ -79,8 +79,13 @@ func records(sources map[string]int, modules []string, findings int) []record {
 			}
 		}
 	}
-	for i := range unrelated {
-		add("Debian:12", fmt.Sprintf("in-no-image-%d", i/4), "9999:0")
+	return unrelatedRecords(out, unrelated)
+}
+
+// unrelatedRecords appends n advisories for packages that are not in any image.
+func unrelatedRecords(out []record, n int) []record {
+	for i := range n {
+		out = append(out, newRecord(len(out), "Debian:12", fmt.Sprintf("in-no-image-%d", i/4), "9999:0"))
 	}
 	return out
 }
@@ -101,13 +106,19 @@ func newRecord(n int, ecosystem, name, fixed string) record {
 	}
 }
 
-// writeRecords writes the records into dir, as the folder of a provider.
+// recordsPerFolder is the maximum number of files in a folder of records. A single folder with
+// 600,000 files takes minutes to remove.
+const recordsPerFolder = 1000
+
+// writeRecords writes the records into subfolders of dir, as the folder of a provider.
 func writeRecords(dir string, all []record) error {
-	folder := filepath.Join(dir, "bench")
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return err
-	}
-	for _, r := range all {
+	for i, r := range all {
+		folder := filepath.Join(dir, "bench", fmt.Sprintf("%03d", i/recordsPerFolder))
+		if i%recordsPerFolder == 0 {
+			if err := os.MkdirAll(folder, 0o755); err != nil {
+				return err
+			}
+		}
 		data, err := json.Marshal(r)
 		if err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // Results are all measurements of the benchmark, in the form of its JSON file.
@@ -21,15 +22,17 @@ type Results struct {
 
 // ImageResult has the measurements of one image.
 type ImageResult struct {
-	Name         string   `json:"name"`
-	Generated    bool     `json:"generated"` // true if the image was made without mmdebstrap
-	Layers       int      `json:"layers"`
-	Compressed   int64    `json:"compressedBytes"`
-	Uncompressed int64    `json:"uncompressedBytes"`
-	Packages     int      `json:"packages"`
-	Findings     int      `json:"findings"`
-	Series       []Series `json:"series"`
-	Figures      []Figure `json:"figures"`
+	Name         string `json:"name"`
+	Generated    bool   `json:"generated"` // true if the image was made without mmdebstrap
+	Layers       int    `json:"layers"`
+	Compressed   int64  `json:"compressedBytes"`
+	Uncompressed int64  `json:"uncompressedBytes"`
+	Packages     int    `json:"packages"`
+	Findings     int    `json:"findings"`
+	// TrivyFindings is the number of findings that Trivy reports, or 0 if Trivy did not run.
+	TrivyFindings int      `json:"trivyFindings,omitempty"`
+	Series        []Series `json:"series"`
+	Figures       []Figure `json:"figures"`
 }
 
 // Series has the samples of one subject, or the reason why it has none.
@@ -47,11 +50,15 @@ type Sample struct {
 	Peak int64 `json:"peakBytes"`
 	// Read is the number of blob bytes read from the staging registry. Written is the number of all
 	// bytes written to the approved registry. WrittenImage counts only the image's own blobs.
-	Read         int64   `json:"readBytes"`
-	Written      int64   `json:"writtenBytes"`
-	WrittenImage int64   `json:"writtenImageBytes"`
-	Findings     int     `json:"findings,omitempty"`
-	Stages       []Stage `json:"stages,omitempty"`
+	Read         int64 `json:"readBytes"`
+	Written      int64 `json:"writtenBytes"`
+	WrittenImage int64 `json:"writtenImageBytes"`
+	// NewLayer is the compressed size of the layer that a rebuilt image does not share with the
+	// known image.
+	NewLayer int64   `json:"newLayerBytes,omitempty"`
+	Packages int     `json:"packages,omitempty"`
+	Findings int     `json:"findings,omitempty"`
+	Stages   []Stage `json:"stages,omitempty"`
 }
 
 // Stage is a part of a run.
@@ -70,42 +77,71 @@ func (s *Sample) add(r *ran) {
 	s.Peak = max(s.Peak, r.peak)
 }
 
-// measureImage measures all subjects on one image, in turn, so that other load on the machine
+// measureImage measures these subjects on one image, in turn, so that other load on the machine
 // affects all of them equally.
-func measureImage(ctx context.Context, bin, work string, r recipe, rounds int) (_ *ImageResult, err error) {
-	b, err := buildImage(ctx, work, r)
+func (o options) measureImage(ctx context.Context, r recipe, all []subject) (_ *ImageResult, err error) {
+	b, err := buildImage(ctx, o.work, r)
 	if err != nil {
 		return nil, err
 	}
-	p, err := openPlace(ctx, bin, work, b, r.findings)
+	p, err := openPlace(ctx, o.bin, o.work, b, r.findings)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
-	all := subjects()
 	series := make([]Series, len(all))
-	for round := range rounds {
+	for p.round = range o.rounds {
 		for i, s := range all {
 			series[i].Name, series[i].Missing = s.name, s.missing
-			if s.missing != "" {
+			if s.missing != "" || s.once && p.round > 0 {
 				continue
 			}
-			sample, err := s.run(p, ctx)
+			sample, err := p.measure(ctx, s)
 			if err != nil {
 				return nil, fmt.Errorf("running %s: %w", s.name, err)
 			}
 			series[i].Samples = append(series[i].Samples, *sample)
-			fmt.Fprintf(os.Stderr, "bench: %s image, %d of %d: %s: %.2f s\n", r.name, round+1, rounds, s.name, sample.Seconds)
+			fmt.Fprintf(os.Stderr, "bench: %s image, %d of %d: %s: %.2f s\n", r.name, p.round+1, o.rounds, s.name, sample.Seconds)
 		}
 	}
-	manifest, err := b.image.Manifest()
+	return p.result(r.name, series)
+}
+
+// result returns the result of an image from its series, with the figures of the measured subjects.
+func (p *place) result(name string, series []Series) (*ImageResult, error) {
+	manifest, err := p.image.image.Manifest()
 	if err != nil {
 		return nil, err
 	}
-	out := &ImageResult{Name: r.name, Generated: b.Generated, Layers: len(manifest.Layers), Compressed: p.size,
-		Uncompressed: b.Uncompressed, Packages: p.packages, Findings: p.findings, Series: series}
-	out.Figures = figures(out)
+	out := &ImageResult{Name: name, Generated: p.image.Generated, Layers: len(manifest.Layers), Compressed: p.size,
+		Uncompressed: p.image.Uncompressed, Series: series}
+	for _, subject := range []string{first, firstPlain, denied, firstCheck, checkAgain} {
+		if samples := out.series(subject).Samples; len(samples) > 0 {
+			out.Packages, out.Findings = samples[0].Packages, samples[0].Findings
+			break
+		}
+	}
+	for _, subject := range []string{trivyFirst, trivyAgain} {
+		if samples := out.series(subject).Samples; len(samples) > 0 {
+			out.TrivyFindings = samples[0].Findings
+			break
+		}
+	}
+	out.Figures = slices.DeleteFunc(figures(out), func(f Figure) bool { return strings.Contains(f.Missing, notSelected) })
 	return out, nil
+}
+
+// measure prepares the state that the subject needs, which is not measured, and runs the subject
+// once.
+func (p *place) measure(ctx context.Context, s subject) (*Sample, error) {
+	if s.needs == anyState {
+		return s.run(p, ctx)
+	}
+	if err := p.prepare(ctx, s.needs); err != nil {
+		return nil, fmt.Errorf("preparing: %w", err)
+	}
+	p.state = s.leaves
+	return s.run(p, ctx)
 }
 
 // readReport reads the number of packages and findings from imagegate's report.
@@ -125,11 +161,14 @@ func (p *place) readReport(s *Sample) error {
 		return fmt.Errorf("reading imagegate's report: %w", err)
 	}
 	for _, platform := range report.Input.Platforms {
+		s.Packages += len(platform.Packages)
 		s.Findings += len(platform.Findings)
-		p.packages, p.findings = len(platform.Packages), len(platform.Findings)
 	}
 	return nil
 }
+
+// notSelected is the Missing of a series that was not selected for the run.
+const notSelected = "not selected"
 
 // series returns the series of the subject with this name.
 func (r *ImageResult) series(name string) Series {
@@ -138,7 +177,7 @@ func (r *ImageResult) series(name string) Series {
 			return s
 		}
 	}
-	return Series{Name: name, Missing: "not measured"}
+	return Series{Name: name, Missing: notSelected}
 }
 
 // median returns the median of a value of all samples. of returns the value of one sample.
