@@ -43,13 +43,26 @@ func (p *Promoter) copy(ctx context.Context, img *gate.Image, repo name.Reposito
 	if err != nil {
 		return Copied{}, err
 	}
+	// A registry can refuse the credentials for the other repository of a mount. A pusher keeps such an
+	// error, so mounting has a pusher of its own.
+	mounter, err := remote.NewPusher(p.verifier.with(ctx)...)
+	if err != nil {
+		return Copied{}, err
+	}
+	known := p.mountsFor(repo)
 	meters := make([]*meter, len(blobs))
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(p.opts.Parallel)
 	for i, blob := range blobs {
 		meters[i] = &meter{Layer: blob, ctx: gctx, repo: repo.String(), progress: p.opts.Progress, step: gate.Step{Image: img.Source.String(), Stage: gate.Push, Subject: repo.String()}}
 		group.Go(func() error {
-			if err := pusher.Upload(gctx, repo, mountable(meters[i], img.Source, repo)); err != nil {
+			upload := mountable(meters[i], img.Source, repo)
+			if upload == v1.Layer(meters[i]) {
+				if l, ok := known.layer(meters[i]); ok && mounter.Upload(gctx, repo, l) == nil {
+					return nil
+				}
+			}
+			if err := pusher.Upload(gctx, repo, upload); err != nil {
 				digest, _ := blob.Digest()
 				return fail("blob "+digest.String(), err)
 			}
@@ -88,6 +101,7 @@ func (p *Promoter) copy(ctx context.Context, img *gate.Image, repo name.Reposito
 			return Copied{}, err
 		}
 	}
+	known.note(ctx, meters)
 	return countCopied(meters)
 }
 

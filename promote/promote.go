@@ -46,6 +46,9 @@ type Options struct {
 	// Locks serializes promoters in one process that write to the same repositories. Without Locks
 	// the result is also correct, but promoting takes longer.
 	Locks *attach.WriteLocks
+	// Memory notes which repositories of a registry have a blob, so that a later promotion to another
+	// repository of the registry can mount the blob. Default: none.
+	Memory Memory
 	// Progress receives progress events. Default: none.
 	Progress gate.Progress
 	// BeforeTag is called once, after every destination is complete and verified, and before the

@@ -133,7 +133,11 @@ func promoteOptions(c *cli.Context, out *output.Writer) (promote.Options, error)
 	if err != nil {
 		return promote.Options{}, err
 	}
-	opts := promote.Options{VerifierOptions: reading}
+	kept, err := openCache(c)
+	if err != nil {
+		return promote.Options{}, err
+	}
+	opts := promote.Options{VerifierOptions: reading, Memory: kept}
 	opts.Format, opts.OnlyFormat, opts.MoveTag, opts.Progress = format, only, c.Bool("move-tag"), out.Progress
 	opts.BeforeTag = func(ctx context.Context, to *promote.Promoter, records []*promote.Record) error {
 		if err := writePromoted(ctx, c, to, records); err != nil {
