@@ -80,6 +80,19 @@ var errWrongMemory = errors.New("the memory of the layer is not valid")
 // read is the opposite of write. It writes the bytes of the extents to w.
 func (m *remembered) read(r io.Reader, w io.Writer) error {
 	in := bufio.NewReaderSize(r, 256<<10)
+	if err := m.readFields(in); err != nil {
+		return err
+	}
+	// The reader has verified all bytes only at its end, so one more byte than expected is read.
+	n, err := io.Copy(w, io.LimitReader(in, m.length()+1))
+	if err == nil && n != m.length() {
+		return errWrongMemory
+	}
+	return err
+}
+
+// readFields reads everything except the bytes of the extents.
+func (m *remembered) readFields(in *bufio.Reader) error {
 	length, err := binary.ReadUvarint(in)
 	if err != nil {
 		return err
@@ -97,12 +110,7 @@ func (m *remembered) read(r io.Reader, w io.Writer) error {
 	if !m.valid() {
 		return errWrongMemory
 	}
-	// The reader has verified all bytes only at its end, so one more byte than expected is read.
-	n, err := io.Copy(w, io.LimitReader(in, m.length()+1))
-	if err == nil && n != m.length() {
-		return errWrongMemory
-	}
-	return err
+	return nil
 }
 
 // extent is a part of a decompressed layer.
@@ -124,12 +132,18 @@ func (s *Store) memoryKey(l *Layer) string {
 // recalled is a layer that was not read in this run. Reading a part that the memory lacks reads the
 // whole layer, which then serves all further reads.
 type recalled struct {
+	size  int64 // of the decompressed layer
+	layer *Layer
+	load  func() (*parts, error) // reads the parts from the memory, once
+	fetch func() error           // fetches the layer, once
+	seen  *seen
+}
+
+// parts are the parts of a layer that the memory has.
+type parts struct {
 	remembered
 	path   string  // the file with the bytes of all extents
 	starts []int64 // the position of each extent in the file
-	layer  *Layer
-	fetch  func() error // fetches the layer, once
-	seen   *seen
 }
 
 // recall looks for the layer in the memory, and reports whether it is there. ctx is for reading the
@@ -149,42 +163,46 @@ func (s *Store) recall(ctx context.Context, l *Layer) bool {
 		return false
 	}
 	defer in.Close()
-	r := &recalled{layer: l, path: s.layerPath(l.diffID) + ".kept"}
-	if err := r.load(in); err != nil || r.Size > s.opts.MaxLayer || !s.opts.Notes.Use(l.diffID, r.Notes) {
+	var m remembered
+	if err := m.readFields(bufio.NewReaderSize(in, 256<<10)); err != nil || m.Size > s.opts.MaxLayer || !s.opts.Notes.Use(l.diffID, m.Notes) {
 		return false
 	}
-	s.recalledBytes += r.length()
-	r.Notes = nil
+	s.recalledBytes += m.length()
+	r := &recalled{size: m.Size, layer: l, seen: newSeen(m.Size)}
+	for _, e := range m.Extents {
+		r.seen.mark(e.Off, e.Len) // so that it is remembered again
+	}
+	r.load = sync.OnceValues(func() (*parts, error) { return loadParts(s.opts.Memory, key, s.layerPath(l.diffID)+".kept") })
 	r.fetch = sync.OnceValue(func() error { return s.fetch(ctx, l, nil) })
-	r.seen = newSeen(r.Size)
-	r.index()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recalled[l.diffID], s.known[key] = r, struct{}{}
 	return true
 }
 
-// load reads the remembered fields, and writes the remembered bytes to the file of r. It leaves no file
-// after an error.
-func (r *recalled) load(in io.Reader) error {
-	f, err := os.OpenFile(r.path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+// loadParts reads the parts of a layer from the memory, and writes their bytes to a file. It leaves no
+// file after an error.
+func loadParts(m Memory, key, path string) (*parts, error) {
+	in, ok := m.Open(key)
+	if !ok {
+		return nil, errWrongMemory // removed meanwhile
+	}
+	defer in.Close()
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := cmp.Or(r.read(in, f), f.Close()); err != nil {
-		return errors.Join(err, f.Close(), os.Remove(r.path))
+	p := &parts{path: path}
+	if err := cmp.Or(p.read(in, f), f.Close()); err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(path))
 	}
-	return nil
-}
-
-// index prepares find, and marks what is remembered as seen, so that it is remembered again.
-func (r *recalled) index() {
+	p.Notes = nil
 	var start int64
-	for _, e := range r.Extents {
-		r.seen.mark(e.Off, e.Len)
-		r.starts = append(r.starts, start)
+	for _, e := range p.Extents {
+		p.starts = append(p.starts, start)
 		start += e.Len
 	}
+	return p, nil
 }
 
 // recallAll recalls layers with the same blob. It reports whether the memory has all of them. Images
@@ -219,8 +237,8 @@ func (m *remembered) valid() bool {
 }
 
 // find returns the position in the file of the layer's bytes from off, if the memory has n of them.
-func (r *recalled) find(off, n int64) (int64, bool) {
-	i, found := slices.BinarySearchFunc(r.Extents, off, func(e extent, off int64) int {
+func (p *parts) find(off, n int64) (int64, bool) {
+	i, found := slices.BinarySearchFunc(p.Extents, off, func(e extent, off int64) int {
 		switch {
 		case e.Off+e.Len <= off:
 			return -1
@@ -229,25 +247,30 @@ func (r *recalled) find(off, n int64) (int64, bool) {
 		}
 		return 0
 	})
-	if !found || off+n > r.Extents[i].Off+r.Extents[i].Len {
+	if !found || off+n > p.Extents[i].Off+p.Extents[i].Len {
 		return 0, false
 	}
-	return off - r.Extents[i].Off + r.starts[i], true
+	return off - p.Extents[i].Off + p.starts[i], true
 }
 
-// open opens a recalled layer.
+// open opens a recalled layer. If the memory has lost it meanwhile, the first read fetches the layer.
 func (r *recalled) open() (Decompressed, error) {
-	f, err := os.Open(r.path)
+	p, err := r.load()
+	if err != nil {
+		return &sparse{recalled: r, parts: &parts{}}, nil
+	}
+	f, err := os.Open(p.path)
 	if err != nil {
 		return nil, fmt.Errorf("opening what is kept of layer %s: %w", r.layer.diffID, err)
 	}
-	return &sparse{recalled: r, kept: f}, nil
+	return &sparse{recalled: r, parts: p, kept: f}, nil
 }
 
 // sparse reads a recalled layer. It is safe for concurrent use.
 type sparse struct {
 	*recalled
-	kept *os.File
+	*parts
+	kept *os.File // the file of the parts; nil if there are none
 	mu   sync.Mutex
 	file *os.File // the fetched layer, after a part was missing
 }
@@ -266,14 +289,14 @@ func (f readerAt) ReadAt(p []byte, off int64) (int, error) { return f(p, off) }
 
 // read reads from the memory, or else from the fetched layer. It records the read in record.
 func (s *sparse) read(p []byte, off int64, record *seen) (int, error) {
-	n := min(int64(len(p)), s.Size-off)
+	n := min(int64(len(p)), s.size-off)
 	if off < 0 || n < 0 {
 		n = 0
 	}
 	if n == 0 {
 		return 0, io.EOF
 	}
-	if at, ok := s.find(off, n); ok {
+	if at, ok := s.find(off, n); ok && s.kept != nil {
 		got, err := s.kept.ReadAt(p[:n], at)
 		if err == nil && n < int64(len(p)) {
 			err = io.EOF
@@ -312,9 +335,11 @@ func (s *sparse) fetched() (*os.File, error) {
 func (s *sparse) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := s.kept.Close()
-	if s.file != nil {
-		err = errors.Join(err, s.file.Close())
+	var err error
+	for _, f := range []*os.File{s.kept, s.file} {
+		if f != nil {
+			err = errors.Join(err, f.Close())
+		}
 	}
 	return err
 }

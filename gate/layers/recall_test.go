@@ -39,11 +39,10 @@ func TestSparseLayerReadsLikeTheFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		fetches := 0
-		layer := &recalled{layer: &Layer{store: store, diffID: diffID}, seen: newSeen(m.Size), path: filepath.Join(t.TempDir(), "kept")}
-		if err := layer.load(&raw); err != nil {
-			t.Fatal(err)
-		}
-		layer.index()
+		layer := &recalled{size: m.Size, layer: &Layer{store: store, diffID: diffID}, seen: newSeen(m.Size)}
+		layer.load = sync.OnceValues(func() (*parts, error) {
+			return loadParts(memory{"key": raw.Bytes()}, "key", filepath.Join(t.TempDir(), "kept"))
+		})
 		layer.fetch = sync.OnceValue(func() error {
 			fetches++
 			path := store.layerPath(diffID)
@@ -62,7 +61,7 @@ func TestSparseLayerReadsLikeTheFile(t *testing.T) {
 			if gotN != wantN || !errors.Is(gotErr, wantErr) || !bytes.Equal(got, want) {
 				t.Fatalf("reading %d bytes at %d of %d: %d, %v, not %d, %v", n, off, len(content), gotN, gotErr, wantN, wantErr)
 			}
-			_, has := layer.find(off, min(int64(n), max(0, int64(len(content))-off)))
+			_, has := f.(*sparse).find(off, min(int64(n), max(0, int64(len(content))-off)))
 			if fetches > before && has {
 				t.Fatalf("the layer was fetched for %d bytes at %d, which are remembered", n, off)
 			}
