@@ -104,7 +104,7 @@ func (m *remembered) readFields(in *bufio.Reader) error {
 	if _, err := io.ReadFull(in, fields); err != nil {
 		return err
 	}
-	if err := gob.NewDecoder(bytes.NewReader(fields)).Decode(m); err != nil {
+	if err := gob.NewDecoder(bytes.NewReader(fields)).Decode(m); err != nil { //nolint:gosec // the memory returns only what Put stored
 		return err
 	}
 	if !m.valid() {
@@ -134,8 +134,8 @@ func (s *Store) memoryKey(l *Layer) string {
 type recalled struct {
 	size  int64 // of the decompressed layer
 	layer *Layer
-	load  func() (*parts, error) // reads the parts from the memory, once
-	fetch func() error           // fetches the layer, once
+	load  func() *parts // reads the parts from the memory, once
+	fetch func() error  // fetches the layer, once
 	seen  *seen
 }
 
@@ -172,7 +172,13 @@ func (s *Store) recall(ctx context.Context, l *Layer) bool {
 	for _, e := range m.Extents {
 		r.seen.mark(e.Off, e.Len) // so that it is remembered again
 	}
-	r.load = sync.OnceValues(func() (*parts, error) { return loadParts(s.opts.Memory, key, s.layerPath(l.diffID)+".kept") })
+	r.load = sync.OnceValue(func() *parts {
+		p, err := loadParts(s.opts.Memory, key, s.layerPath(l.diffID)+".kept")
+		if err != nil {
+			return &parts{} // The first read fetches the layer.
+		}
+		return p
+	})
 	r.fetch = sync.OnceValue(func() error { return s.fetch(ctx, l, nil) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -253,11 +259,11 @@ func (p *parts) find(off, n int64) (int64, bool) {
 	return off - p.Extents[i].Off + p.starts[i], true
 }
 
-// open opens a recalled layer. If the memory has lost it meanwhile, the first read fetches the layer.
+// open opens a recalled layer.
 func (r *recalled) open() (Decompressed, error) {
-	p, err := r.load()
-	if err != nil {
-		return &sparse{recalled: r, parts: &parts{}}, nil
+	p := r.load()
+	if p.path == "" {
+		return &sparse{recalled: r, parts: p}, nil
 	}
 	f, err := os.Open(p.path)
 	if err != nil {

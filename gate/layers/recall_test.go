@@ -40,8 +40,12 @@ func TestSparseLayerReadsLikeTheFile(t *testing.T) {
 		}
 		fetches := 0
 		layer := &recalled{size: m.Size, layer: &Layer{store: store, diffID: diffID}, seen: newSeen(m.Size)}
-		layer.load = sync.OnceValues(func() (*parts, error) {
-			return loadParts(memory{"key": raw.Bytes()}, "key", filepath.Join(t.TempDir(), "kept"))
+		layer.load = sync.OnceValue(func() *parts {
+			p, err := loadParts(memory{"key": raw.Bytes()}, "key", filepath.Join(t.TempDir(), "kept"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p
 		})
 		layer.fetch = sync.OnceValue(func() error {
 			fetches++
