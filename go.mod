@@ -4,10 +4,12 @@ go 1.26.3
 
 // Images and registries.
 require (
+	github.com/KimMachineGun/automemlimit v0.7.5
 	github.com/awslabs/amazon-ecr-credential-helper/ecr-login v0.12.0
 	github.com/chrismellard/docker-credential-acr-env v0.0.0-20230304212654-82a0ddb27589
 	github.com/google/go-containerregistry v0.22.1
 	github.com/moby/moby/client v0.6.0
+	github.com/tink-crypto/tink-go/v2 v2.7.0
 )
 
 // SBOMs and matching.
@@ -19,6 +21,7 @@ require (
 	github.com/anchore/stereoscope v0.3.2
 	github.com/anchore/syft v1.52.0
 	github.com/google/licensecheck v0.3.1
+	github.com/pbnjay/memory v0.0.0-20210728143218-7b4eea64cf58 // indirect
 	github.com/spdx/tools-golang v0.6.0-rc4
 	github.com/zricethezav/gitleaks/v8 v8.30.1
 	gorm.io/gorm v1.31.2
@@ -484,5 +487,3 @@ require (
 	modernc.org/memory v1.12.1 // indirect
 	modernc.org/sqlite v1.58.0 // indirect
 )
-
-require github.com/tink-crypto/tink-go/v2 v2.7.0

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"sync"
 
 	"github.com/imagegate/imagegate/internal/report"
 )
@@ -31,9 +32,13 @@ var (
 	style string
 	//go:embed page/page.js
 	script string
-
-	templates = template.Must(template.New("page").Funcs(template.FuncMap{"instant": instant, "date": date, "number": thousands, "stamp": stamp}).Parse(pageSource))
 )
+
+// templates parses the templates at the first use, because parsing takes a tenth of the time in which
+// imagegate starts.
+var templates = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Funcs(template.FuncMap{"instant": instant, "date": date, "number": thousands, "stamp": stamp}).Parse(pageSource))
+})
 
 // Write writes r as a complete HTML document. The result depends on r alone: the same report always
 // gives the same bytes. Counts and verdict come from [report.Report.Verdict].
@@ -72,7 +77,7 @@ func write(b *bufio.Writer, p *page) error {
 // is printed to the log of a CI job, "##" could begin a command.
 func renderPart(b *bufio.Writer, part string, p *page) error {
 	var out bytes.Buffer
-	if err := templates.ExecuteTemplate(&out, part, p); err != nil {
+	if err := templates().ExecuteTemplate(&out, part, p); err != nil {
 		return err
 	}
 	_, err := b.Write(bytes.ReplaceAll(out.Bytes(), []byte("##"), []byte("#&#35;")))
