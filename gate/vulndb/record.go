@@ -16,7 +16,7 @@ import (
 
 const (
 	recordName    = "record.json"
-	recordVersion = 1
+	recordVersion = 2
 	maxRecord     = 64 << 10
 )
 
@@ -39,7 +39,7 @@ type record struct {
 // recordFile describes the database file in the folder, with the added indexes.
 type recordFile struct {
 	SHA256 string `json:"sha256"` // in hexadecimal
-	XXH64  string `json:"xxh64"`  // in hexadecimal
+	XXH64  string `json:"xxh64"`  // of the XXH64 of each chunk, in hexadecimal; see fastHash
 	Size   int64  `json:"size"`
 }
 
