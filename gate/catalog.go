@@ -28,7 +28,7 @@ type CatalogedPlatform struct {
 	Platform evidence.Platform
 	SBOM     *SBOM
 
-	cached bool // true if the SBOM came from the cache
+	cached bool // true if the SBOM and its documents came from the cache
 }
 
 // sboms returns the SBOMs of all platforms, in the order of c.Platforms.
@@ -68,31 +68,12 @@ func (g *Gate) catalog(ctx context.Context, store *layers.Store, archives *files
 	}
 	for i := range c.Platforms {
 		if one := &c.Platforms[i]; !one.cached {
-			if err := g.catalogPlatform(ctx, store, archives, img, i, one); err != nil {
+			if one.SBOM, err = g.generate(ctx, store, archives, img, &img.Platforms[i]); err != nil {
 				return nil, 0, err
-			}
-			if one.cached {
-				hits++
 			}
 		}
 	}
 	return c, hits, nil
-}
-
-// catalogPlatform sets the SBOM of the platform with an index. It takes the packages from an earlier run
-// if no cataloger looks for the files that the image adds to the layers of that run.
-func (g *Gate) catalogPlatform(ctx context.Context, store *layers.Store, archives *filesystem.Archives, img *Image, i int, one *CatalogedPlatform) (err error) {
-	p := &img.Platforms[i]
-	if one.SBOM, err = g.fromStack(archives, p); err != nil {
-		return fmt.Errorf("platform %s: %w", p.Name, g.readError(img, err))
-	}
-	if one.cached = one.SBOM != nil; one.cached {
-		return nil
-	}
-	if one.SBOM, err = g.generate(ctx, store, archives, img, p); err != nil {
-		return err
-	}
-	return g.findStack(archives, p, one.SBOM)
 }
 
 // describe returns the evidence that a platform's manifest and configuration contain.

@@ -64,9 +64,6 @@ func same(t *testing.T, cold, warm *Result) {
 		t.Errorf("the evidence differs: %s", d)
 	}
 	for i, s := range cold.SBOMs {
-		if err := errors.Join(s.Complete(), warm.SBOMs[i].Complete()); err != nil {
-			t.Fatal(err)
-		}
 		if again := warm.SBOMs[i]; string(s.SPDX) != string(again.SPDX) || string(s.CycloneDX) != string(again.CycloneDX) {
 			t.Error("the documents differ")
 		}

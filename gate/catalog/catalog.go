@@ -64,9 +64,13 @@ func (c *Cataloger) Generate(ctx context.Context, a *filesystem.Archives, image 
 		return nil, fmt.Errorf("indexing the layers of %s: %w", digest, err)
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
-	src := sourceOf(img.Image, digest)
-	queries := newQueries()
-	s, unread, err := c.read(ctx, src, img.Image, queries)
+	// Pass only the digest as the name. With a repository or tag, the documents about one image
+	// would depend on where the image is stored.
+	src := stereoscopesource.New(img.Image, stereoscopesource.ImageConfig{
+		Reference: digest.String(),
+		Alias:     source.Alias{Name: digest.String(), Version: digest.String()},
+	})
+	s, unread, err := c.read(ctx, src, img.Image)
 	if err != nil {
 		return nil, fmt.Errorf("cataloging %s: %w", digest, err)
 	}
@@ -74,7 +78,6 @@ func (c *Cataloger) Generate(ctx context.Context, a *filesystem.Archives, image 
 		return nil, err
 	}
 	out := newSBOM(s, digest)
-	out.queries = queries
 	out.Unknowns = unread(out.Unknowns)
 	if err := machineFault(out); err != nil {
 		return nil, err
@@ -85,25 +88,16 @@ func (c *Cataloger) Generate(ctx context.Context, a *filesystem.Archives, image 
 	if err != nil {
 		return nil, fmt.Errorf("cataloging %s: %w", digest, err)
 	}
-	if err := out.findOwners(ctx, newRecorder(files, queries)); err != nil {
+	if err := out.findOwners(ctx, files); err != nil {
 		return nil, err
 	}
 	out.classifyUnknowns()
 	return out, nil
 }
 
-// sourceOf returns syft's description of an image. Its name is the digest. With a repository or tag, the
-// documents about one image would depend on where the image is stored.
-func sourceOf(img *image.Image, digest v1.Hash) source.Source {
-	return stereoscopesource.New(img, stereoscopesource.ImageConfig{
-		Reference: digest.String(),
-		Alias:     source.Alias{Name: digest.String(), Version: digest.String()},
-	})
-}
-
 // read runs syft's catalogers on an image. It returns the SBOM, and in unread the files that
-// catalogers skipped without reporting an unknown. It records in queries what the catalogers look for.
-func (c *Cataloger) read(ctx context.Context, src source.Source, img *image.Image, queries *Queries) (_ *sbom.SBOM, unread func([]evidence.Unknown) []evidence.Unknown, err error) {
+// catalogers skipped without reporting an unknown.
+func (c *Cataloger) read(ctx context.Context, src source.Source, img *image.Image) (_ *sbom.SBOM, unread func([]evidence.Unknown) []evidence.Unknown, err error) {
 	cfg := catalogConfig(c.Tool)
 	texts := cmp.Or(c.Texts, NewLicenseTexts(c.Patterns, func() []byte { return nil }))
 	licensed, err := texts.in(ctx)
@@ -111,7 +105,7 @@ func (c *Cataloger) read(ctx context.Context, src source.Source, img *image.Imag
 		return nil, nil, err
 	}
 	stop, large := watchDropped(), &largeFiles{}
-	s, err := syft.CreateSBOM(licensed, quickSource{src, img, large, queries}, cfg)
+	s, err := syft.CreateSBOM(licensed, quickSource{src, img, large}, cfg)
 	skipped := stop()
 	if err = cmp.Or(err, texts.failed()); err != nil {
 		return nil, nil, err

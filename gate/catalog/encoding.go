@@ -23,14 +23,13 @@ type encoded struct {
 	SPDX         []byte
 	CycloneDX    []byte
 	Owners       []ownedFile
-	Stack        string
 }
 
 // Key returns the cache key of an SBOM. The key contains everything that the SBOM depends on.
 // Tool.Build also covers the configuration of the catalogers, which is part of the build.
 func (c *Cataloger) Key(digest v1.Hash) string {
 	t := c.Tool
-	parts := []string{"catalog 5", t.URI, t.Version, t.Build, digest.String()}
+	parts := []string{"catalog 4", t.URI, t.Version, t.Build, digest.String()}
 	for _, name := range slices.Sorted(maps.Keys(t.Components)) {
 		parts = append(parts, name+" "+t.Components[name])
 	}
@@ -50,7 +49,7 @@ func Encode(s *SBOM) (sbom, matching []byte, err error) {
 	}
 	err = gob.NewEncoder(&out).Encode(encoded{
 		Packages: s.Packages, Distribution: s.Distribution, Unknowns: s.Unknowns,
-		SPDX: s.SPDX, CycloneDX: s.CycloneDX, Owners: s.owners, Stack: s.stack,
+		SPDX: s.SPDX, CycloneDX: s.CycloneDX, Owners: s.owners,
 	})
 	return out.Bytes(), syft.Bytes(), err
 }
@@ -62,8 +61,15 @@ func Decode(data []byte, matching func() ([]byte, error), digest v1.Hash) (*SBOM
 	if err := gob.NewDecoder(bytes.NewReader(data)).Decode(&r); err != nil {
 		return nil, err
 	}
-	return &SBOM{Digest: digest, Packages: listed(r.Packages), Distribution: r.Distribution, Unknowns: listed(r.Unknowns),
-		SPDX: r.SPDX, CycloneDX: r.CycloneDX, owners: r.Owners, stack: r.Stack, matching: matching}, nil
+	// gob decodes an empty list as nil.
+	if r.Packages == nil {
+		r.Packages = []evidence.Package{}
+	}
+	if r.Unknowns == nil {
+		r.Unknowns = []evidence.Unknown{}
+	}
+	return &SBOM{Digest: digest, Packages: r.Packages, Distribution: r.Distribution, Unknowns: r.Unknowns,
+		SPDX: r.SPDX, CycloneDX: r.CycloneDX, owners: r.Owners, matching: matching}, nil
 }
 
 // Load decodes the input of the matcher if the SBOM came from a cache. Call it before
@@ -71,10 +77,6 @@ func Decode(data []byte, matching func() ([]byte, error), digest v1.Hash) (*SBOM
 func (s *SBOM) Load() error {
 	s.loading.Lock()
 	defer s.loading.Unlock()
-	return s.load()
-}
-
-func (s *SBOM) load() error {
 	if s.syft != nil {
 		return nil
 	}
@@ -85,11 +87,6 @@ func (s *SBOM) load() error {
 	decoded, _, _, err := syftjson.NewFormatDecoder().Decode(bytes.NewReader(data))
 	if err != nil {
 		return fmt.Errorf("decoding the SBOM of %s from the cache: %w", s.Digest, err)
-	}
-	if s.describe != nil {
-		if err := s.describe(decoded); err != nil {
-			return err
-		}
 	}
 	s.syft, s.sorted, s.matching = decoded, decoded.Artifacts.Packages.Sorted(), nil
 	return nil

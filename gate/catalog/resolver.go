@@ -16,20 +16,17 @@ import (
 // quickSource is an image source with a faster resolver, which returns the same results as syft's.
 type quickSource struct {
 	source.Source
-	img     *image.Image
-	large   *largeFiles
-	queries *Queries // records what the catalogers look for
+	img   *image.Image
+	large *largeFiles
 }
 
 // FileResolver returns the resolver of the image. For the squashed scope it is a quickResolver.
 func (s quickSource) FileResolver(scope source.Scope) (file.Resolver, error) {
 	inner, err := s.Source.FileResolver(scope)
 	if err != nil || scope != source.SquashedScope {
-		s.queries.All = true
 		return inner, err
 	}
-	quick := &quickResolver{Resolver: inner, img: s.img, large: s.large, folders: map[string][]string{}, found: map[string][]file.Location{}}
-	return newRecorder(quick, s.queries), nil
+	return &quickResolver{Resolver: inner, img: s.img, large: s.large, folders: map[string][]string{}, found: map[string][]file.Location{}}, nil
 }
 
 // quickResolver finds files faster than syft's resolver for the patterns that syft uses most, and

@@ -72,7 +72,7 @@ func TestFastResolverFindsTheSameFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			short, err := quickSource{Source: plain, img: img, queries: newQueries()}.FileResolver(source.SquashedScope)
+			short, err := quickSource{Source: plain, img: img}.FileResolver(source.SquashedScope)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -23,7 +23,6 @@ type SBOM struct {
 	Unknowns     []evidence.Unknown
 	// SPDX is an SPDX 2.3 JSON document, and CycloneDX a CycloneDX 1.6 JSON document. Both list
 	// packages, not files. They are identical byte for byte for the same digest and tool versions.
-	// Call [SBOM.Complete] before using them.
 	SPDX      []byte
 	CycloneDX []byte
 
@@ -34,37 +33,9 @@ type SBOM struct {
 	// owners are the files that packages of the distribution own, sorted by path.
 	owners []ownedFile
 
-	// queries are what the catalogers looked for; nil if the SBOM came from a cache.
-	queries *Queries
-	// stack is the key of the SBOM of the lower layers, from which this SBOM differs only in the
-	// description of the image; see [Cataloger.StackKey].
-	stack string
-
 	// matching returns the encoded input of the matcher, until Load has decoded it.
 	matching func() ([]byte, error)
-	// describe changes the decoded input of the matcher to that of another image with the same
-	// packages. document creates its documents. Both are nil if the cache has the image's own.
-	describe func(*sbom.SBOM) error
-	document func() error
 	loading  sync.Mutex
-}
-
-// Complete creates the documents of an SBOM that was generated for another image with the same
-// packages. Otherwise it does nothing.
-func (s *SBOM) Complete() error {
-	s.loading.Lock()
-	defer s.loading.Unlock()
-	if s.document == nil {
-		return nil
-	}
-	if err := s.load(); err != nil {
-		return err
-	}
-	err := s.document()
-	if err == nil {
-		s.document = nil
-	}
-	return err
 }
 
 // Syft returns the SBOM as syft generated it, with the relationships that the matcher uses. An SBOM

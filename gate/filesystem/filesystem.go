@@ -64,10 +64,22 @@ func (a *Archives) Stack(ctx context.Context, img v1.Image, digest v1.Hash) (_ *
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		layer, diffID, err := describeLayer(i, l)
-		if err != nil {
+		stored, ok := l.(*layers.Layer)
+		if !ok {
+			return nil, fmt.Errorf("layer %d is not in the store", i)
+		}
+		if err := stored.CheckTOC(); err != nil {
 			return nil, err
 		}
+		diffID, err := l.DiffID()
+		if err != nil {
+			return nil, fmt.Errorf("reading the diffID of layer %d: %w", i, err)
+		}
+		mediaType, err := l.MediaType()
+		if err != nil {
+			return nil, fmt.Errorf("reading the media type of layer %d: %w", i, err)
+		}
+		layer := &image.Layer{Metadata: image.LayerMetadata{Index: uint(i), Digest: diffID.String(), MediaType: mediaType}}
 		listed, content, err := a.open(diffID)
 		if err != nil {
 			return nil, err
@@ -102,57 +114,6 @@ func (a *Archives) Stack(ctx context.Context, img v1.Image, digest v1.Hash) (_ *
 		top.SquashedTree, top.SquashedSearchContext = squashed, out.SquashedSearchContext
 	}
 	return out, nil
-}
-
-// Describe returns the description of an image whose layers are listed, as Stack would return it, but
-// without files. It returns false if a layer is not listed.
-func (a *Archives) Describe(img v1.Image, digest v1.Hash) (_ *image.Image, ok bool, err error) {
-	metadata, err := metadataOfImage(img, digest)
-	if err != nil {
-		return nil, false, err
-	}
-	out := &image.Image{Metadata: metadata}
-	ls, err := img.Layers()
-	if err != nil {
-		return nil, false, fmt.Errorf("listing layers: %w", err)
-	}
-	for i, l := range ls {
-		layer, diffID, err := describeLayer(i, l)
-		if err != nil {
-			return nil, false, err
-		}
-		listed, ok := a.listing(diffID)
-		if !ok {
-			return nil, false, nil
-		}
-		for _, e := range listed.entries {
-			layer.Metadata.Size += e.size
-		}
-		out.Metadata.Size += layer.Metadata.Size
-		out.Layers = append(out.Layers, layer)
-	}
-	return out, true, nil
-}
-
-// describeLayer returns the description of the layer with an index, and its diffID. It refuses a layer
-// whose table of contents is wrong.
-func describeLayer(i int, l v1.Layer) (*image.Layer, v1.Hash, error) {
-	stored, ok := l.(*layers.Layer)
-	if !ok {
-		return nil, v1.Hash{}, fmt.Errorf("layer %d is not in the store", i)
-	}
-	if err := stored.CheckTOC(); err != nil {
-		return nil, v1.Hash{}, err
-	}
-	diffID, err := l.DiffID()
-	if err != nil {
-		return nil, v1.Hash{}, fmt.Errorf("reading the diffID of layer %d: %w", i, err)
-	}
-	mediaType, err := l.MediaType()
-	if err != nil {
-		return nil, v1.Hash{}, fmt.Errorf("reading the media type of layer %d: %w", i, err)
-	}
-	return &image.Layer{Metadata: image.LayerMetadata{Index: uint(i), Digest: diffID.String(), MediaType: mediaType}}, diffID, nil
 }
 
 func metadataOfImage(img v1.Image, digest v1.Hash) (image.Metadata, error) {

@@ -2,7 +2,6 @@ package output
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/imagegate/imagegate/gate"
@@ -28,14 +27,6 @@ func (t Target) CheckDocument(command string) error {
 	return nil
 }
 
-// writesSBOMs reports whether a target is an SBOM.
-func (o *Writer) writesSBOMs() bool {
-	return slices.ContainsFunc(o.Targets, func(t Target) bool {
-		format, _ := formats.ByName(t.Format)
-		return format.Document != nil
-	})
-}
-
 // Cataloged keeps the SBOMs for the targets that write SBOMs. It returns a usage error if a target
 // would write the SBOMs of several platforms to one file. The error comes before anything is
 // promoted.
@@ -44,11 +35,6 @@ func (o *Writer) Cataloged(result *gate.Result) error {
 	var sboms []formats.SBOM
 	for i, s := range result.SBOMs {
 		platform := result.Input.Platforms[i].Platform
-		if o.writesSBOMs() {
-			if err := s.Complete(); err != nil {
-				return err
-			}
-		}
 		names = append(names, platform)
 		sboms = append(sboms, formats.SBOM{Platform: platform, SPDX: s.SPDX, CycloneDX: s.CycloneDX})
 	}
