@@ -102,8 +102,8 @@ func TestDamagedEntryIsNotReturned(t *testing.T) {
 	}
 }
 
-// TestPartsAreAuthenticatedTogether checks that GetParts returns what PutParts stored, and nothing of
-// an entry in which a byte of either part, or the size of the first part, was changed.
+// TestPartsAreAuthenticatedTogether checks that GetParts returns what PutParts stored. It changes each
+// byte of the entry, and then GetParts must return nothing.
 func TestPartsAreAuthenticatedTogether(t *testing.T) {
 	dir := t.TempDir()
 	c := open1(t, dir, 1<<20)

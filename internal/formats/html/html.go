@@ -34,8 +34,8 @@ var (
 	script string
 )
 
-// templates parses the templates at the first use, because parsing takes a tenth of the time in which
-// imagegate starts.
+// templates parses the templates at the first use, because parsing would take a tenth of the time that
+// imagegate needs to start.
 var templates = sync.OnceValue(func() *template.Template {
 	return template.Must(template.New("page").Funcs(template.FuncMap{"instant": instant, "date": date, "number": thousands, "stamp": stamp}).Parse(pageSource))
 })
