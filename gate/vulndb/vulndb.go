@@ -109,7 +109,7 @@ func (db *DB) Info() evidence.Database {
 	return info
 }
 
-// Identity identifies the content of the database file and the schema with which it is read. Two
+// Identity identifies the content of the database file and the schema of this build. Two
 // databases with the same identity have the same advisories.
 func (db *DB) Identity() string { return db.identity }
 
