@@ -10,7 +10,7 @@ import (
 )
 
 // loadCached returns the SBOM of a manifest from the cache. It returns nil if the cache has none
-// that can be decoded.
+// that can be decoded. The input of the matcher is decoded only if the findings are not known.
 func (g *Gate) loadCached(digest v1.Hash) *SBOM {
 	data, matching, ok := g.opts.Cache.GetParts(g.cataloger.Key(digest))
 	if !ok {
@@ -19,6 +19,9 @@ func (g *Gate) loadCached(digest v1.Hash) *SBOM {
 	s, err := catalog.Decode(data, matching, digest)
 	if err != nil {
 		return nil // The entry has an older format, so catalog the image again.
+	}
+	if g.loadResult(g.resultKey(s)) == nil && s.Load() != nil {
+		return nil
 	}
 	return s
 }
@@ -42,10 +45,8 @@ func (g *Gate) matchCached(ctx context.Context, s *SBOM) (_ *match.Result, store
 		r, err := match.SBOM(ctx, g.opts.Database, s)
 		return r, func() {}, err
 	}
-	if data, ok := g.opts.Cache.Get(key); ok {
-		if r, err := match.Decode(data); err == nil {
-			return r, func() {}, nil
-		}
+	if r := g.loadResult(key); r != nil {
+		return r, func() {}, nil
 	}
 	r, err := match.SBOM(ctx, g.opts.Database, s)
 	if err != nil {
@@ -57,6 +58,19 @@ func (g *Gate) matchCached(ctx context.Context, s *SBOM) (_ *match.Result, store
 			_ = g.opts.Cache.Put(key, data)
 		}
 	}, nil
+}
+
+// loadResult returns a match result from the cache, or nil.
+func (g *Gate) loadResult(key string) *match.Result {
+	data, ok := g.opts.Cache.Get(key)
+	if key == "" || !ok {
+		return nil
+	}
+	r, err := match.Decode(data)
+	if err != nil {
+		return nil
+	}
+	return r
 }
 
 // resultKey returns the cache key of the match result of an SBOM. It returns "" if results are not

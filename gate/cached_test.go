@@ -139,6 +139,37 @@ func TestKnownFindingsNeedNoMatcher(t *testing.T) {
 	fails("another database", use, open())
 }
 
+// TestUndecodableInputOfTheMatcherIsCatalogedAgain checks that the gate catalogs an image again if the
+// matcher needs the cached packages and they cannot be decoded.
+func TestUndecodableInputOfTheMatcherIsCatalogedAgain(t *testing.T) {
+	h := newTester(t)
+	src := h.push("app:1", h.image(dirty))
+	use := h.cache(t.TempDir())
+	g := h.gate(blockCritical, use)
+	want := h.check(g, src)
+	key := g.cataloger.Key(want.SBOMs[0].Digest)
+	first, _, ok := g.opts.Cache.GetParts(key)
+	if !ok {
+		t.Fatal("the cache has no SBOM")
+	}
+	if err := g.opts.Cache.PutParts(key, first, []byte("{")); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.check(g, src); got.CacheHits != 1 {
+		t.Error("the packages were decoded, although the findings are known")
+	}
+	if err := g.opts.Cache.Put(g.resultKey(want.SBOMs[0]), []byte("damaged")); err != nil {
+		t.Fatal(err)
+	}
+	got := h.check(g, src)
+	if got.CacheHits != 0 {
+		t.Error("the cached SBOM was used")
+	}
+	if d := cmp.Diff(want.Input, got.Input); d != "" {
+		t.Error(d)
+	}
+}
+
 // TestDamagedCacheEntryIsNotUsed checks that the gate catalogs an image again if its cache entry is
 // damaged.
 func TestDamagedCacheEntryIsNotUsed(t *testing.T) {

@@ -3,8 +3,8 @@ package layers
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/gob"
 	"encoding/json"
@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -173,7 +174,7 @@ func (s *Store) recall(ctx context.Context, l *Layer) bool {
 		r.seen.mark(e.Off, e.Len) // so that it is remembered again
 	}
 	r.load = sync.OnceValue(func() *parts {
-		p, err := loadParts(s.opts.Memory, key, s.layerPath(l.diffID)+".kept")
+		p, err := s.loadParts(key, filepath.Join(s.dir, layersDir, fmt.Sprintf("kept-%x", sha256.Sum256([]byte(key)))))
 		if err != nil {
 			return &parts{} // The first read fetches the layer.
 		}
@@ -186,21 +187,26 @@ func (s *Store) recall(ctx context.Context, l *Layer) bool {
 	return true
 }
 
-// loadParts reads the parts of a layer from the memory, and writes their bytes to a file. It leaves no
-// file after an error.
-func loadParts(m Memory, key, path string) (*parts, error) {
-	in, ok := m.Open(key)
+// loadParts reads the parts of a layer from the memory, and writes their bytes to a file, which counts
+// towards MaxTotal. It leaves no file after an error.
+func (s *Store) loadParts(key, path string) (_ *parts, err error) {
+	in, ok := s.opts.Memory.Open(key)
 	if !ok {
 		return nil, errWrongMemory // removed meanwhile
 	}
 	defer in.Close()
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := s.create(path)
 	if err != nil {
 		return nil, err
 	}
+	defer func() { err = errors.Join(err, f.discard()) }()
+	f.selfVerified = true // the memory authenticates the bytes
 	p := &parts{path: path}
-	if err := cmp.Or(p.read(in, f), f.Close()); err != nil {
-		return nil, errors.Join(err, f.Close(), os.Remove(path))
+	if err := p.read(in, f); err != nil {
+		return nil, err
+	}
+	if err := f.keep(); err != nil {
+		return nil, err
 	}
 	p.Notes = nil
 	var start int64
@@ -303,11 +309,7 @@ func (s *sparse) read(p []byte, off int64, record *seen) (int, error) {
 		return 0, io.EOF
 	}
 	if at, ok := s.find(off, n); ok && s.kept != nil {
-		got, err := s.kept.ReadAt(p[:n], at)
-		if err == nil && n < int64(len(p)) {
-			err = io.EOF
-		}
-		return got, err
+		return s.readKept(p, n, at)
 	}
 	f, err := s.fetched()
 	if err != nil {
@@ -315,6 +317,23 @@ func (s *sparse) read(p []byte, off int64, record *seen) (int, error) {
 	}
 	record.mark(off, n)
 	return f.ReadAt(p, off)
+}
+
+// readKept reads n bytes into p from the file of the parts. The file has all of them, so any error is one
+// of this machine.
+func (s *sparse) readKept(p []byte, n, at int64) (int, error) {
+	got, err := s.kept.ReadAt(p[:n], at)
+	if int64(got) < n {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF // A cataloger would take io.EOF for the end of its file.
+		}
+		s.layer.store.miss(fmt.Errorf("reading what is kept of layer %s: %w", s.layer.diffID, err))
+		return got, err
+	}
+	if n < int64(len(p)) {
+		return got, io.EOF
+	}
+	return got, nil
 }
 
 // fetched fetches the layer and opens it.

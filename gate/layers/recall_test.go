@@ -41,7 +41,8 @@ func TestSparseLayerReadsLikeTheFile(t *testing.T) {
 		fetches := 0
 		layer := &recalled{size: m.Size, layer: &Layer{store: store, diffID: diffID}, seen: newSeen(m.Size)}
 		layer.load = sync.OnceValue(func() *parts {
-			p, err := loadParts(memory{"key": raw.Bytes()}, "key", filepath.Join(t.TempDir(), "kept"))
+			store.opts = Options{Memory: memory{"key": raw.Bytes()}, MaxTotal: 1 << 30}
+			p, err := store.loadParts("key", filepath.Join(t.TempDir(), "kept"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,6 +73,43 @@ func TestSparseLayerReadsLikeTheFile(t *testing.T) {
 		}
 		if err := f.Close(); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestKeptPartsAreOnDiskAndCounted checks that the parts of a recalled layer count towards the limit for
+// the disk, and that a file that is too short is an error of the run and not the end of a file.
+func TestKeptPartsAreOnDiskAndCounted(t *testing.T) {
+	content := make([]byte, 4*page)
+	m := remembered{Size: int64(len(content)), Extents: []extent{{0, 4 * page}}}
+	var raw bytes.Buffer
+	if err := m.write(&raw, bytes.NewReader(content)); err != nil {
+		t.Fatal(err)
+	}
+	for limit, ok := range map[int64]bool{4 * page: true, 4*page - 1: false} {
+		dir := t.TempDir()
+		s := &Store{dir: dir, opts: Options{Memory: memory{"key": raw.Bytes()}, MaxTotal: limit}}
+		p, err := s.loadParts("key", filepath.Join(dir, "kept"))
+		if (err == nil) != ok || !ok && !errors.Is(err, ErrTooLarge) {
+			t.Fatalf("with %d bytes: %v", limit, err)
+		}
+		if left, err := os.ReadDir(dir); err != nil || (len(left) == 1) != ok || (s.used.Load() == 4*page) != ok {
+			t.Errorf("with %d bytes: %v on disk, %d bytes counted, %v", limit, left, s.used.Load(), err)
+		}
+		if !ok {
+			continue
+		}
+		r := &recalled{size: m.Size, layer: &Layer{store: s}, seen: newSeen(m.Size), load: func() *parts { return p }}
+		f, err := r.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if err := errors.Join(os.Chmod(p.path, 0o600), os.Truncate(p.path, 3*page)); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := f.ReadAt(make([]byte, 4*page), 0); n != 3*page || !errors.Is(err, io.ErrUnexpectedEOF) || s.Missed() == nil {
+			t.Errorf("%d bytes, %v, missed %v", n, err, s.Missed())
 		}
 	}
 }

@@ -176,7 +176,8 @@ func listsUnfixed(d *distro.Distro) bool {
 }
 
 // strictMatchers returns grype's matchers with the defaults of the grype command. No matcher uses
-// the network. Every error of a matcher is fatal.
+// the network or the current time, because results are cached. grype's option UseCPEsForEOL would use
+// the time. Every error of a matcher is fatal.
 func strictMatchers() []match.Matcher {
 	all := matcher.NewDefaultMatchers(matcher.Config{
 		Java:   java.MatcherConfig{ExternalSearchConfig: java.ExternalSearchConfig{SearchMavenUpstream: false}},
