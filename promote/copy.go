@@ -32,77 +32,83 @@ type Copied struct {
 // platforms and attachments, then the index. It writes no tag. It sends exactly the bytes that were
 // verified and cataloged, without compressing them again.
 func (p *Promoter) copy(ctx context.Context, img *gate.Image, repo name.Repository) (Copied, error) {
-	fail := func(what string, err error) error {
-		return registry.NewError(registry.Approved, fmt.Sprintf("copying %s to %s", what, repo), err)
-	}
 	blobs, err := imageBlobs(img)
 	if err != nil {
 		return Copied{}, err
 	}
-	pusher, err := remote.NewPusher(p.verifier.with(ctx)...)
-	if err != nil {
-		return Copied{}, err
-	}
-	// A registry can refuse the credentials for the other repository of a mount. A pusher keeps such an
-	// error, so mounting has a pusher of its own.
-	mounter, err := remote.NewPusher(p.verifier.with(ctx)...)
-	if err != nil {
-		return Copied{}, err
-	}
 	known := p.mountsFor(repo)
-	meters := make([]*meter, len(blobs))
+	meters, mounted, err := p.push(ctx, img, repo, blobs, known.from)
+	if err != nil && mounted && ctx.Err() == nil {
+		// A registry can claim to mount a blob that it has lost, and then refuse the manifest.
+		meters, _, err = p.push(ctx, img, repo, blobs, nil)
+	}
+	if err != nil {
+		return Copied{}, err
+	}
+	known.note(ctx, blobs)
+	return countCopied(meters)
+}
+
+// push pushes the blobs and then the manifests of the image. It mounts the blobs that are in from, if
+// the registry does so. mounted reports whether a blob was mounted.
+func (p *Promoter) push(ctx context.Context, img *gate.Image, repo name.Repository, blobs []v1.Layer, from map[string]name.Reference) (meters []*meter, mounted bool, err error) {
+	u, err := p.newUploader(ctx, img.Source, repo, from)
+	if err != nil {
+		return nil, false, err
+	}
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(p.opts.Parallel)
-	for i, blob := range blobs {
-		meters[i] = &meter{Layer: blob, ctx: gctx, repo: repo.String(), progress: p.opts.Progress, step: gate.Step{Image: img.Source.String(), Stage: gate.Push, Subject: repo.String()}}
+	for _, blob := range blobs {
+		m := &meter{Layer: blob, ctx: gctx, repo: repo.String(), progress: p.opts.Progress, step: gate.Step{Image: img.Source.String(), Stage: gate.Push, Subject: repo.String()}}
+		meters = append(meters, m)
 		group.Go(func() error {
-			upload := mountable(meters[i], img.Source, repo)
-			if upload == v1.Layer(meters[i]) {
-				if l, ok := known.layer(meters[i]); ok && mounter.Upload(gctx, repo, l) == nil {
-					return nil
-				}
-			}
-			if err := pusher.Upload(gctx, repo, upload); err != nil {
+			if err := u.upload(gctx, m); err != nil {
 				digest, _ := blob.Digest()
-				return fail("blob "+digest.String(), err)
+				return copyError("blob "+digest.String(), repo, err)
 			}
 			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return Copied{}, err
+	if err = group.Wait(); err == nil {
+		err = putManifests(ctx, u.pusher, img, repo)
 	}
+	return meters, u.mounted.Load(), err
+}
+
+func copyError(what string, repo name.Repository, err error) error {
+	return registry.NewError(registry.Approved, fmt.Sprintf("copying %s to %s", what, repo), err)
+}
+
+// putManifests pushes the manifests of the image, those that a manifest lists before that manifest.
+func putManifests(ctx context.Context, pusher *remote.Pusher, img *gate.Image, repo name.Repository) error {
 	put := func(d v1.Hash, m manifest) error {
 		if err := pusher.Put(ctx, repo.Digest(d.String()), m); err != nil {
-			return fail("manifest "+d.String(), err)
+			return copyError("manifest "+d.String(), repo, err)
 		}
 		return nil
 	}
 	for _, platform := range img.Platforms {
 		raw, err := platform.Image.RawManifest()
 		if err != nil {
-			return Copied{}, err
+			return err
 		}
 		mediaType, err := platform.Image.MediaType()
 		if err != nil {
-			return Copied{}, err
+			return err
 		}
 		if err := put(platform.Digest, manifest{raw, mediaType}); err != nil {
-			return Copied{}, err
+			return err
 		}
 	}
 	for _, a := range img.Others() {
 		if err := put(a.Descriptor.Digest, manifest{a.Manifest, a.Descriptor.MediaType}); err != nil {
-			return Copied{}, err
+			return err
 		}
 	}
 	if img.IsIndex() {
-		if err := put(img.Digest, manifest{img.Manifest, img.MediaType}); err != nil {
-			return Copied{}, err
-		}
+		return put(img.Digest, manifest{img.Manifest, img.MediaType})
 	}
-	known.note(ctx, meters)
-	return countCopied(meters)
+	return nil
 }
 
 func countCopied(meters []*meter) (Copied, error) {
@@ -160,15 +166,6 @@ func imageBlobs(img *gate.Image) ([]v1.Layer, error) {
 		}
 	}
 	return out, nil
-}
-
-// mountable returns a layer that the registry can mount from staging if both repositories are in
-// the same registry. Mounting transfers no bytes.
-func mountable(l v1.Layer, src gate.Source, dst name.Repository) v1.Layer {
-	if src.Transport != gate.Registry || src.Ref.Context().RegistryStr() != dst.RegistryStr() {
-		return l
-	}
-	return &remote.MountableLayer{Layer: l, Reference: src.Ref}
 }
 
 // fetcher is a layer that can be fetched on demand. If the SBOM came from the cache, a layer is

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"sync/atomic"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/imagegate/imagegate/gate"
 )
 
 // Memory keeps notes for later runs. A cache of package gate/cache is a Memory. A note that is lost
@@ -45,10 +47,7 @@ func (p *Promoter) mountsFor(repo name.Repository) *mounts {
 	m := &mounts{memory: p.opts.Memory, key: "blobs 1\n" + repo.RegistryStr(), repo: repo, from: map[string]name.Reference{}}
 	for _, n := range m.notes() {
 		if n.Repository != repo.RepositoryStr() {
-			if other, err := name.NewRepository(n.Repository, name.WithDefaultRegistry("")); err == nil {
-				other.Registry = repo.Registry
-				m.from[n.Digest] = other.Digest(n.Digest)
-			}
+			m.from[n.Digest] = repo.Registry.Repo(n.Repository).Digest(n.Digest)
 		}
 	}
 	return m
@@ -65,21 +64,8 @@ func (m *mounts) notes() []noted {
 	return all
 }
 
-// layer returns a layer that the registry can mount from another repository, or false.
-func (m *mounts) layer(l v1.Layer) (v1.Layer, bool) {
-	digest, err := l.Digest()
-	if err != nil {
-		return nil, false
-	}
-	from, ok := m.from[digest.String()]
-	if !ok {
-		return nil, false
-	}
-	return &remote.MountableLayer{Layer: l, Reference: from}, true
-}
-
 // note notes that the repository has the blobs. Newer notes replace older ones.
-func (m *mounts) note(ctx context.Context, blobs []*meter) {
+func (m *mounts) note(ctx context.Context, blobs []v1.Layer) {
 	if m.memory == nil || ctx.Err() != nil {
 		return
 	}
@@ -105,4 +91,42 @@ func (m *mounts) note(ctx context.Context, blobs []*meter) {
 	if data, err := json.Marshal(all); err == nil {
 		_ = m.memory.Put(m.key, data)
 	}
+}
+
+// uploader sends blobs to a repository, or has the registry mount them.
+type uploader struct {
+	repo   name.Repository
+	source gate.Source
+	from   map[string]name.Reference // where to mount a blob from, by its digest
+	pusher *remote.Pusher
+	// A registry can refuse the credentials for the other repository of a mount. A Pusher keeps such an
+	// error, so mounter is used for mounts only.
+	mounter *remote.Pusher
+	mounted atomic.Bool
+}
+
+func (p *Promoter) newUploader(ctx context.Context, source gate.Source, repo name.Repository, from map[string]name.Reference) (_ *uploader, err error) {
+	u := &uploader{repo: repo, source: source, from: from}
+	if u.pusher, err = remote.NewPusher(p.verifier.with(ctx)...); err != nil {
+		return nil, err
+	}
+	u.mounter, err = remote.NewPusher(p.verifier.with(ctx)...)
+	return u, err
+}
+
+// upload sends the blob if the repository does not have it. The registry mounts it from staging, if both
+// repositories are in the same registry, or from the repository in u.from. Mounting transfers no bytes.
+func (u *uploader) upload(ctx context.Context, m *meter) error {
+	if u.source.Transport == gate.Registry && u.source.Ref.Context().RegistryStr() == u.repo.RegistryStr() {
+		return u.pusher.Upload(ctx, u.repo, &remote.MountableLayer{Layer: m, Reference: u.source.Ref})
+	}
+	digest, err := m.Digest()
+	if err != nil {
+		return err
+	}
+	if from, ok := u.from[digest.String()]; ok && u.mounter.Upload(ctx, u.repo, &remote.MountableLayer{Layer: m, Reference: from}) == nil {
+		u.mounted.Store(true)
+		return nil
+	}
+	return u.pusher.Upload(ctx, u.repo, m)
 }

@@ -89,6 +89,7 @@ func TestMountThatFailsIsAnUpload(t *testing.T) {
 		"no login":                        {status: http.StatusUnauthorized},
 		"not supported":                   {status: http.StatusMethodNotAllowed},
 		"no reason":                       {status: http.StatusBadRequest},
+		"the registry mounts nothing":     {status: http.StatusCreated},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, memory := newWorld(t), notes{}
@@ -106,6 +107,10 @@ func TestMountThatFailsIsAnUpload(t *testing.T) {
 						return false
 					}
 					mounts.Add(1)
+					if tt.status == http.StatusCreated {
+						rw.WriteHeader(tt.status)
+						return true
+					}
 					return lab.Fail(tt.status)(rw, r)
 				})
 			}
@@ -141,15 +146,15 @@ func rename(n notes, from, to string) {
 func TestNotesAreBounded(t *testing.T) {
 	w, memory := newWorld(t), notes{}
 	m := w.promoter(func(o *Options) { o.Memory = memory }).mountsFor(w.tag("team/app:1").Repository)
-	layer := func(i int) *meter {
-		return &meter{Layer: sized{digest: v1.Hash{Algorithm: "sha256", Hex: fmt.Sprintf("%064d", i)}}}
+	layer := func(i int) v1.Layer {
+		return sized{digest: v1.Hash{Algorithm: "sha256", Hex: fmt.Sprintf("%064d", i)}}
 	}
-	var many []*meter
+	var many []v1.Layer
 	for i := range maxMounts {
 		many = append(many, layer(i))
 	}
 	m.note(t.Context(), many)
-	m.note(t.Context(), []*meter{layer(maxMounts)})
+	m.note(t.Context(), []v1.Layer{layer(maxMounts)})
 	all := m.notes()
 	if len(all) != maxMounts || !strings.HasSuffix(all[0].Digest, fmt.Sprint(maxMounts)) || all[maxMounts-1].Digest != fmt.Sprintf("sha256:%064d", maxMounts-2) {
 		t.Errorf("%d notes, the first is %+v", len(all), all[0])
