@@ -24,7 +24,8 @@ func cacheCommand(s Streams) *cli.Command {
 		Description: "imagegate stores the SBOM of each image that it checks, by the digest of the image. The next\n" +
 			"check of the same digest uses the stored SBOM and reads no layers. imagegate also stores the file\n" +
 			"list of each layer, and the files that the scan read. A check of another image with the same\n" +
-			"layer then does not pull this layer.\n\n" +
+			"layer then does not pull this layer. The cache also has the findings for a database, and says\n" +
+			"which repository of an approved registry has which blob.\n\n" +
 			"Each entry is authenticated with a secret key, from IMAGEGATE_CACHE_KEY or from a file in the\n" +
 			"user's configuration folder, and the parts of layers are encrypted with it. imagegate ignores an\n" +
 			"entry that was stored with another key.",

@@ -229,7 +229,7 @@ func TestDoctorNamesEachPlantedFault(t *testing.T) {
 			if err := os.Truncate(entries[0], 50); err != nil {
 				c.t.Fatal(err)
 			}
-		}, "cache", doctor.Warn, "1 of 1 SBOMs are damaged", "imagegate cache prune --cache-max 0 --cache-dir $DIR/cache", exit.OK},
+		}, "cache", doctor.Warn, "1 of 1 entries are damaged", "imagegate cache prune --cache-max 0 --cache-dir $DIR/cache", exit.OK},
 		{"full disk", func(c *clinic) { c.temp = c.mount("small", 0) },
 			"disk temp", doctor.Fail, "1.0 MB free for images", "$LARGER", exit.Failure},
 		{"unreachable mirror", func(c *clinic) { c.feed = "http://127.0.0.1:1/db?token=secret-of-the-mirror" },

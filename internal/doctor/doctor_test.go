@@ -408,7 +408,7 @@ func TestFolderThatOthersChangeHasACommand(t *testing.T) {
 // check.
 func TestFormats(t *testing.T) {
 	cause := errors.New("no")
-	results := []Result{{Name: "cache", Status: OK, Message: "0 SBOMs, all intact"},
+	results := []Result{{Name: "cache", Status: OK, Message: "0 entries, all intact"},
 		{Name: "clock", Status: Warn, Message: "not compared", Mend: "date -u"},
 		{Name: "key", Status: Fail, Message: "a message of several words that is too long for the line", Mend: "a command of several words that stays on its line", Err: cause},
 		{Name: "temp", Status: Fail, Message: "x", Mend: "y"}}
@@ -416,7 +416,7 @@ func TestFormats(t *testing.T) {
 	if err := errors.Join(WriteText(&text, 40, results), WriteJSON(&document, results)); err != nil {
 		t.Fatal(err)
 	}
-	want := `ok    cache  0 SBOMs, all intact
+	want := `ok    cache  0 entries, all intact
 warn  clock  not compared
              run: date -u
 fail  key    a message of several words
@@ -434,7 +434,7 @@ fail  temp   x
 		Checks        []map[string]string
 	}
 	if err := json.Unmarshal(document.Bytes(), &read); err != nil || read.SchemaVersion != 1 || len(read.Checks) != len(results) ||
-		cmp.Diff(map[string]string{"name": "cache", "status": "ok", "message": "0 SBOMs, all intact", "mend": ""}, read.Checks[0]) != "" {
+		cmp.Diff(map[string]string{"name": "cache", "status": "ok", "message": "0 entries, all intact", "mend": ""}, read.Checks[0]) != "" {
 		t.Errorf("%v: %+v", err, read)
 	}
 	err := Failure(results)

@@ -93,7 +93,7 @@ func (o Options) mendDatabase(err error) string {
 	return o.updateCommand()
 }
 
-// cache checks the SBOMs in the cache. A damaged entry is only a warning, because a run ignores it.
+// cache checks the entries of the cache that are not encrypted. A damaged entry is only a warning, because a run ignores it.
 func (o Options) cache(ctx context.Context) Result {
 	kept, hasKey, err := o.Cache()
 	if err != nil {
@@ -108,13 +108,13 @@ func (o Options) cache(ctx context.Context) Result {
 	case err != nil:
 		return failed(err, cacheCommand)
 	case len(v.Damaged) > 0:
-		return warned(o.pruneCommand(), "%d of %d SBOMs are damaged, and their images will be scanned again: %s", len(v.Damaged), v.Checked, v.Damaged[0])
+		return warned(o.pruneCommand(), "%d of %d entries are damaged, and their images will be scanned again: %s", len(v.Damaged), v.Checked, v.Damaged[0])
 	case !hasKey:
-		return ok("%d SBOMs, no cache key yet: a run creates it", v.Entries)
+		return ok("%d entries, no cache key yet: a run creates it", v.Entries)
 	case v.Checked < v.Entries:
-		return ok("%d SBOMs, of which the last %d used are intact", v.Entries, v.Checked)
+		return ok("%d entries, of which the last %d used are intact", v.Entries, v.Checked)
 	}
-	return ok("%d SBOMs, all intact", v.Checked)
+	return ok("%d entries, all intact", v.Checked)
 }
 
 // temp checks that a file can be written to the temporary folder.
