@@ -101,10 +101,10 @@ func manyFiles(b *testing.B) lab.ImageSpec {
 		dir := fmt.Sprintf("usr/lib/python3/dist-packages/thing%d", i)
 		info := fmt.Sprintf("%s-1.%d.dist-info/", dir, i)
 		python = append(python,
-			lab.File{Path: info + "METADATA", Content: fmt.Sprintf("Metadata-Version: 2.1\nName: thing%d\nVersion: 1.%d\nLicense: MIT\n\n%s", i, i, words(r, 4<<10))},
+			lab.File{Path: info + "METADATA", Content: fmt.Sprintf("Metadata-Version: 2.1\nName: thing%d\nVersion: 1.%d\nLicense: MIT\n\n%s", i, i, lab.Text(r, 4<<10))},
 			lab.File{Path: info + "RECORD", Content: fmt.Sprintf("thing%d/__init__.py,,\n", i)})
 		for j := range 20 {
-			python = append(python, lab.File{Path: fmt.Sprintf("%s/module%d.py", dir, j), Content: words(r, 16<<10)})
+			python = append(python, lab.File{Path: fmt.Sprintf("%s/module%d.py", dir, j), Content: lab.Text(r, 16<<10)})
 		}
 	}
 	for i := range 100 {
@@ -120,27 +120,11 @@ func manyFiles(b *testing.B) lab.ImageSpec {
 	}
 	java = append(java, lab.File{Path: "usr/local/bin/program", Content: string(program), Mode: 0o755})
 	for i := range 3000 {
-		text = append(text, lab.File{Path: fmt.Sprintf("usr/share/texts/%d/%d.txt", i%50, i), Content: words(r, 32<<10)})
+		text = append(text, lab.File{Path: fmt.Sprintf("usr/share/texts/%d/%d.txt", i%50, i), Content: lab.Text(r, 32<<10)})
 	}
 	spec.Layers = [][]lab.File{python, java, text}
 	return spec
 }
-
-// words returns text that compresses about as well as source code.
-func words(r *rand.Rand, size int) string {
-	var s strings.Builder
-	for s.Len() < size {
-		s.WriteString(vocabulary[r.IntN(len(vocabulary))])
-		s.WriteByte("_. (){};"[r.IntN(8)])
-		if r.IntN(10) == 0 {
-			s.WriteByte('\n')
-		}
-	}
-	return s.String()[:size]
-}
-
-var vocabulary = strings.Fields("return error context func string value length buffer reader writer package import const type struct interface " +
-	"range switch case default break continue select channel map slice append copy delete close panic recover defer")
 
 func jar(b testing.TB, r *rand.Rand, i int) string {
 	b.Helper()
@@ -158,7 +142,7 @@ func jar(b testing.TB, r *rand.Rand, i int) string {
 	add("META-INF/MANIFEST.MF", fmt.Sprintf("Manifest-Version: 1.0\nImplementation-Title: part-%d\nImplementation-Version: 2.%d\n", i, i))
 	add(fmt.Sprintf("META-INF/maven/com.example/part-%d/pom.properties", i), fmt.Sprintf("groupId=com.example\nartifactId=part-%d\nversion=2.%d\n", i, i))
 	for j := range 50 {
-		add(fmt.Sprintf("com/example/Part%dClass%d.class", i, j), words(r, 4<<10))
+		add(fmt.Sprintf("com/example/Part%dClass%d.class", i, j), lab.Text(r, 4<<10))
 	}
 	if err := w.Close(); err != nil {
 		b.Fatal(err)

@@ -189,7 +189,7 @@ func newSource(seed uint64) *source {
 	var key [32]byte
 	key[0], key[1] = byte(seed), byte(seed>>8)
 	r := rand.New(rand.NewPCG(seed, 2)) // #nosec G404 -- the content must be the same on each run
-	return &source{text: words(r, 8<<20), bytes: rand.NewChaCha8(key)}
+	return &source{text: lab.Text(r, 8<<20), bytes: rand.NewChaCha8(key)}
 }
 
 // part returns the next part of the text. A later part may repeat an earlier one, but the distance
@@ -208,19 +208,4 @@ func (s *source) random(size int) string {
 	out := make([]byte, size)
 	_, _ = s.bytes.Read(out) // never fails
 	return string(out)
-}
-
-// words returns random text that compresses about as well as source code.
-func words(r *rand.Rand, size int) string {
-	vocabulary := strings.Fields("return error context func string value length buffer reader writer package import const type struct " +
-		"interface range switch case default break continue select channel map slice append copy delete close panic recover defer")
-	var s strings.Builder
-	for s.Len() < size {
-		s.WriteString(vocabulary[r.IntN(len(vocabulary))])
-		s.WriteByte("_. (){};"[r.IntN(8)])
-		if r.IntN(10) == 0 {
-			s.WriteByte('\n')
-		}
-	}
-	return s.String()
 }
