@@ -16,7 +16,7 @@ func (r *Results) markdown() string {
 	}
 	fmt.Fprintf(&b, ", %s.", r.Machine.Go)
 	for i, name := range slices.Sorted(maps.Keys(r.Programs)) {
-		fmt.Fprintf(&b, "%s %s %s", []string{" Programs:", ","}[min(i, 1)], name, r.Programs[name])
+		fmt.Fprintf(&b, "%s %s %s", []string{"\n\nPrograms:", ","}[min(i, 1)], name, r.Programs[name])
 	}
 	b.WriteString(".\n")
 	for _, image := range r.Images {

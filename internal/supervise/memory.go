@@ -16,7 +16,7 @@ import (
 // and the files that it reads also need memory. tightPercent of the live heap is always free. Otherwise
 // the garbage collector would run all the time.
 const (
-	roomyBytes       = 160 << 20
+	roomyBytes       = 200 << 20
 	roomyPercent     = 80
 	containerPercent = 70
 	tightPercent     = 10

@@ -59,12 +59,12 @@ func TestMemoryIsTheUsersToTune(t *testing.T) {
 func TestMemoryLimitFollowsTheContainer(t *testing.T) {
 	const mib = 1 << 20
 	for name, tt := range map[string]struct{ live, container, want uint64 }{
-		"no container":          {100 * mib, 0, 180 * mib},
-		"little in use":         {10 * mib, 0, 160 * mib},
-		"a large container":     {100 * mib, 4000 * mib, 180 * mib},
+		"no container":          {200 * mib, 0, 360 * mib},
+		"little in use":         {10 * mib, 0, 200 * mib},
+		"a large container":     {200 * mib, 4000 * mib, 360 * mib},
 		"a small container":     {100 * mib, 200 * mib, 140 * mib},
 		"more in use than fits": {200 * mib, 200 * mib, 220 * mib},
-		"an unlimited cgroup":   {100 * mib, math.MaxInt64, 180 * mib},
+		"an unlimited cgroup":   {200 * mib, math.MaxInt64, 360 * mib},
 	} {
 		got := uint64(memoryLimit(tt.live, tt.container))
 		if got > tt.want || got < tt.want-100 {
